@@ -1,0 +1,213 @@
+//! What a handler knows of its step, and what it can say while at work.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use quarterdeck_api::orchestration::v1 as pb;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use super::outcome::{Draft, check_payload};
+use super::running::Update;
+use crate::client::Client;
+use crate::error::Error;
+use crate::payload::Payload;
+use crate::retry;
+
+/// One attempt of one step. Clones speak for the same attempt.
+#[derive(Clone)]
+pub struct StepContext {
+    step: Arc<Step>,
+    cancel: CancellationToken,
+    updates: mpsc::Sender<Update>,
+    client: Client,
+}
+
+struct Step {
+    assign: pb::Assign,
+    input: Payload,
+    checkpoint: Option<Payload>,
+    deadline: Option<SystemTime>,
+    progress_timeout: Option<Duration>,
+}
+
+impl StepContext {
+    pub(super) fn new(
+        mut assign: pb::Assign,
+        cancel: CancellationToken,
+        updates: mpsc::Sender<Update>,
+        client: Client,
+    ) -> Self {
+        let step = Step {
+            input: assign.input.take().into(),
+            checkpoint: assign.checkpoint.take().map(Payload::from),
+            deadline: assign.deadline.and_then(|time| SystemTime::try_from(time).ok()),
+            progress_timeout: assign.progress_timeout.and_then(|wait| Duration::try_from(wait).ok()),
+            assign,
+        };
+        Self { step: Arc::new(step), cancel, updates, client }
+    }
+
+    /// Task that the step belongs to.
+    #[must_use]
+    pub fn task_id(&self) -> &str {
+        &self.step.assign.task_id
+    }
+
+    /// Name of the step within its plan.
+    #[must_use]
+    pub fn step_key(&self) -> &str {
+        &self.step.assign.step_key
+    }
+
+    /// Project of the task.
+    #[must_use]
+    pub fn project(&self) -> &str {
+        &self.step.assign.project
+    }
+
+    /// Capability that the step wants.
+    #[must_use]
+    pub fn capability(&self) -> &str {
+        &self.step.assign.capability
+    }
+
+    /// Attempt, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> i32 {
+        self.step.assign.attempt
+    }
+
+    /// The same for every attempt of this step: hand it to systems that can tell a
+    /// repetition by it.
+    #[must_use]
+    pub fn idempotency_key(&self) -> &str {
+        &self.step.assign.idempotency_key
+    }
+
+    /// Fencing token of this attempt.
+    #[must_use]
+    pub fn lease_token(&self) -> &str {
+        &self.step.assign.lease_token
+    }
+
+    /// When the attempt is taken away, if it has such a limit.
+    #[must_use]
+    pub fn deadline(&self) -> Option<SystemTime> {
+        self.step.deadline
+    }
+
+    /// Longest silence before the attempt is taken away, if it has such a limit.
+    #[must_use]
+    pub fn progress_timeout(&self) -> Option<Duration> {
+        self.step.progress_timeout
+    }
+
+    /// Input of the step.
+    #[must_use]
+    pub fn input(&self) -> &Payload {
+        &self.step.input
+    }
+
+    /// Input as a Rust value.
+    ///
+    /// # Errors
+    /// It is no JSON, or of another shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.input().parse()
+    }
+
+    /// Checkpoint that an earlier attempt left.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<&Payload> {
+        self.step.checkpoint.as_ref()
+    }
+
+    /// Output of a step that this one comes after; fetched where the assignment left it out.
+    ///
+    /// # Errors
+    /// STEP_NOT_FOUND where this step does not come after that one, LEASE_STALE
+    /// where the attempt is over.
+    pub async fn dependency(&self, key: &str) -> Result<Payload, Error> {
+        let mut dependencies = self.step.assign.dependencies.iter();
+        let known = dependencies
+            .find(|dependency| dependency.step_key == key)
+            .map(|dependency| Payload::from(dependency.output.clone()));
+        if let Some(output) = known.filter(|output| !output.is_omitted()) {
+            return Ok(output);
+        }
+        let request = pb::GetDependencyOutputRequest {
+            lease_token: self.lease_token().to_owned(),
+            step_key: key.to_owned(),
+        };
+        let response = retry::call(self.client.policy(), request, |request| {
+            let mut stub = self.client.worker_stub();
+            async move { stub.get_dependency_output(request).await }
+        });
+        Ok(response.await?.output.into())
+    }
+
+    /// Outputs of all steps that this one comes after, in the plan's order.
+    ///
+    /// # Errors
+    /// As [`StepContext::dependency`].
+    pub async fn dependencies(&self) -> Result<Vec<(String, Payload)>, Error> {
+        let mut outputs = Vec::with_capacity(self.step.assign.dependencies.len());
+        for dependency in &self.step.assign.dependencies {
+            let output = self.dependency(&dependency.step_key).await?;
+            outputs.push((dependency.step_key.clone(), output));
+        }
+        Ok(outputs)
+    }
+
+    /// Says how far the step is (0 to 1) and restarts its progress timeout. Where
+    /// the connection is slower than the handler, only the last word is sent.
+    pub async fn progress(&self, fraction: f64, message: impl AsRef<str>) {
+        self.say(Draft::new(fraction, message.as_ref(), None)).await;
+    }
+
+    /// As [`StepContext::progress`], and leaves a checkpoint for the next attempt
+    /// should this one fail.
+    ///
+    /// # Errors
+    /// The checkpoint is larger than 256 KiB or has no proper media type.
+    pub async fn save_checkpoint(
+        &self,
+        fraction: f64,
+        message: impl AsRef<str>,
+        checkpoint: Payload,
+    ) -> Result<(), Error> {
+        check_payload(&checkpoint).map_err(|why| {
+            Error::client(Code::InvalidArgument, format!("the checkpoint cannot be sent: {why}"))
+        })?;
+        self.say(Draft::new(fraction, message.as_ref(), Some(checkpoint))).await;
+        Ok(())
+    }
+
+    async fn say(&self, draft: Draft) {
+        let update = Update { lease_token: self.lease_token().to_owned(), draft };
+        // Fails only where the worker has ended, and then nobody wants to know.
+        let _ = self.updates.send(update).await;
+    }
+
+    /// Cancelled when the step was taken away: the handler should stop, for what it
+    /// answers does not count. It is stopped at its next `await` after the worker's
+    /// `abort_grace`.
+    #[must_use]
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.cancel
+    }
+}
+
+impl fmt::Debug for StepContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepContext")
+            .field("task_id", &self.task_id())
+            .field("step_key", &self.step_key())
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,32 @@
+//! This machine's clock. A benchmark measures the very time that everything else
+//! takes as an argument; this is the one place that reads it.
+
+use std::time::{Duration, Instant};
+
+#[allow(clippy::disallowed_methods)] // This is the place.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+pub async fn sleep_until(at: Instant) {
+    tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await;
+}
+
+/// The part of a run that counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub from: Instant,
+    pub to: Instant,
+}
+
+impl Window {
+    /// Begins after `warmup` from now.
+    pub fn after(warmup: Duration, length: Duration) -> Self {
+        let from = now() + warmup;
+        Self { from, to: from + length }
+    }
+
+    pub fn contains(&self, at: Instant) -> bool {
+        self.from <= at && at < self.to
+    }
+}

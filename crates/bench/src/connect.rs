@@ -1,0 +1,77 @@
+//! The generator's connections, shared by agents, submitters and the health
+//! checks of the ceiling. Generated stubs straight on the channel: what the
+//! generator saves goes to the server, for both share the machine.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use quarterdeck_api::orchestration::v1::task_service_client::TaskServiceClient;
+use quarterdeck_api::orchestration::v1::worker_service_client::WorkerServiceClient;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tonic_health::pb::health_client::HealthClient;
+
+/// Connections of the generator.
+pub const CONNECTIONS: usize = 16;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+pub type Authorized = InterceptedService<Channel, Bearer>;
+
+/// Adds the credential to each request.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// Open connections to one server.
+pub struct Connections {
+    channels: Vec<Channel>,
+    bearer: Bearer,
+}
+
+impl Connections {
+    pub async fn open(address: SocketAddr, credential: &str) -> Result<Self> {
+        let mut value = MetadataValue::try_from(format!("Bearer {credential}"))?;
+        value.set_sensitive(true);
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        let mut channels = Vec::with_capacity(CONNECTIONS);
+        for _ in 0..CONNECTIONS {
+            let channel = endpoint.connect().await;
+            channels.push(channel.with_context(|| format!("cannot connect to the server at {address}"))?);
+        }
+        Ok(Self { channels, bearer: Bearer(value) })
+    }
+
+    fn channel(&self, index: usize) -> Channel {
+        self.channels[index % CONNECTIONS].clone()
+    }
+
+    /// On connection `index`, counted round and round.
+    pub fn tasks(&self, index: usize) -> TaskServiceClient<Authorized> {
+        TaskServiceClient::with_interceptor(self.channel(index), self.bearer.clone())
+    }
+
+    pub fn worker(&self, index: usize) -> WorkerServiceClient<Authorized> {
+        WorkerServiceClient::with_interceptor(self.channel(index), self.bearer.clone())
+    }
+
+    /// Without the credential: the barest call there is.
+    pub fn health(&self, index: usize) -> HealthClient<Channel> {
+        HealthClient::new(self.channel(index))
+    }
+}

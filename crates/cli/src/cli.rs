@@ -1,0 +1,123 @@
+//! The command line: what can be said, and what each part is called.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{agent, demo, dev, doctor, health, key, migrate, project, serve, task};
+use crate::connect::Globals;
+
+/// Quarterdeck decides which agent does what, and keeps a log that survives.
+///
+/// Try `quarterdeck demo` first: three agents digest the documents of this directory.
+/// Then `quarterdeck dev` for a server of your own.
+#[derive(Debug, Parser)]
+#[command(name = "quarterdeck", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// For every command.
+    #[command(flatten)]
+    pub globals: Globals,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused by the server, or done and found wanting (a task that failed, a check that failed)
+  2  wrong usage: a flag, a file named on the command line
+  3  a server, database or port cannot be had now
+
+Data goes to standard output, everything else to standard error. NO_COLOR is respected.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// See it work: three agents write a cited digest of real documents (no server needed).
+    Demo(demo::Args),
+    /// Run a server for this machine: SQLite, loopback only, one-off key.
+    Dev(dev::Args),
+    /// Run a server for others: PostgreSQL, secrets from files, TLS.
+    Serve(Box<serve::Args>),
+    /// Create, read, follow, cancel and retry tasks.
+    #[command(subcommand)]
+    Task(task::Command),
+    /// See agents, and send them home.
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Create and list projects.
+    #[command(subcommand)]
+    Project(project::Command),
+    /// Create, list and revoke API keys.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Look at a database's schema and bring it up to date.
+    #[command(subcommand)]
+    Migrate(migrate::Command),
+    /// Ask a server whether it takes calls (needs no key).
+    Health(health::Args),
+    /// Examine this machine, the server and what it needs, and say how to fix what is wrong.
+    Doctor(doctor::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_people_type_is_understood() {
+        for line in [
+            "quarterdeck demo",
+            "quarterdeck demo docs --output out.md -o json",
+            "quarterdeck demo --agents-only --address http://127.0.0.1:7443 --api-key k",
+            "quarterdeck dev --listen 127.0.0.1:0 --data /tmp/x",
+            "quarterdeck serve --database-url postgres://x/y --bootstrap-secret-file s",
+            "quarterdeck serve --database-url-file u --redis-url-file r --bootstrap-secret-file s --migrate --session-lease 15s",
+            "quarterdeck task create plan.yaml --name n --label a=b --label c=d --request-id r --project p --wait",
+            "quarterdeck task get tsk_1 --full -o json",
+            "quarterdeck task get tsk_1 --output-of write",
+            "quarterdeck task list --state running --state failed --label a=b --limit 5",
+            "quarterdeck task watch tsk_1 --resume-after c",
+            "quarterdeck task cancel tsk_1 --comment why",
+            "quarterdeck task retry tsk_1",
+            "quarterdeck agent list --sessions",
+            "quarterdeck agent drain reader",
+            "quarterdeck project create acme",
+            "quarterdeck project list -o json",
+            "quarterdeck key create --name ci --role user --role agent --for-project acme --lifetime 90d",
+            "quarterdeck key list",
+            "quarterdeck key revoke key_1",
+            "quarterdeck migrate status --data .quarterdeck",
+            "quarterdeck migrate up --database-url postgres://x/y",
+            "quarterdeck health --service ready",
+            "quarterdeck doctor --redis-url redis://127.0.0.1 -o json",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            "quarterdeck",
+            "quarterdeck migrate up",
+            "quarterdeck migrate up --data d --database-url postgres://x/y",
+            "quarterdeck serve --bootstrap-secret-file s",
+            "quarterdeck serve --database-url a --database-url-file b --bootstrap-secret-file s",
+            "quarterdeck serve --database-url a --tls-cert c",
+            "quarterdeck key create --name n",
+            "quarterdeck key create --name n --role king",
+            "quarterdeck task create plan.yaml --label novalue",
+            "quarterdeck task list --state sleeping",
+            "quarterdeck demo --agents-only --output x",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `quarterdeck health`.
+
+use std::process::ExitCode;
+
+use quarterdeck_client::{Client, Health};
+use serde_json::json;
+
+use crate::connect::Globals;
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Format};
+
+/// Asks a server whether it takes calls. Needs no key.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// `ready`, `live` (never depends on databases), or a service by its full name.
+    #[arg(long, default_value = "ready", value_name = "NAME")]
+    service: String,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
+    let mut config = globals.config()?;
+    config.credential = None;
+    // A probe wants the truth now, not after repetitions.
+    let client = Client::connect(config).await?.without_retries();
+    let health = client.health(&args.service).await?;
+    let words = match health {
+        Health::Serving => "serving",
+        Health::NotServing => "not serving",
+        Health::Unknown => "unknown",
+    };
+    match globals.output {
+        Format::Json => output::json(&json!({"service": args.service, "status": words}))?,
+        Format::Table => output::emit(words)?,
+    }
+    if health == Health::Serving {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Failure::new(Exit::Unavailable, format!("{} is {words}", args.service))
+        .at(&globals.address)
+        .fix("look at the server's log; `quarterdeck doctor` examines what it needs"))
+}

@@ -1,0 +1,30 @@
+//! Why a command is refused: one variant a reason, data only. The edge turns
+//! these into statuses; nobody parses text.
+
+use crate::time::Timestamp;
+
+/// A command that the rules do not allow, with what the caller needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the task has ended")]
+    TaskEnded,
+    #[error("only a failed or cancelled task can be retried")]
+    TaskNotRetryable,
+    #[error("the task has no step `{step_key}`")]
+    StepNotFound { step_key: String },
+    /// The step waits for something else than an agent.
+    #[error("the step is not waiting for an agent")]
+    StepNotReady,
+    #[error("the lease is not the step's current one")]
+    LeaseStale,
+    #[error("the revision is {actual}, not {required}")]
+    RevisionMismatch { required: u64, actual: u64 },
+    #[error("a project of this name exists")]
+    ProjectExists,
+    #[error("the project is archived")]
+    ProjectArchived,
+    #[error("the key was revoked")]
+    KeyRevoked,
+    #[error("the key expired at {0:?}")]
+    KeyExpired(Timestamp),
+}

@@ -1,0 +1,250 @@
+//! Turning commands into events, or refusals.
+//!
+//! An empty list of events means: nothing to do, and that is fine (a repeated
+//! message, a timer that came too early). Invariant: `decide` reads the state
+//! and the `Ctx`, nothing else, and applying its events is always legal.
+
+use std::collections::BTreeMap;
+
+use crate::context::Ctx;
+use crate::id::TaskId;
+use crate::plan::{StepIndex, StepSpec};
+use crate::refusal::Refusal;
+
+use super::LOSSES_MAX;
+use super::command::{Command, LeaseRef, NewTask};
+use super::deadline::{Due, due};
+use super::event::{Created, Event, Failure, FailureCode, Next, StopCode, StopReason};
+use super::state::{Phase, State, Step, Task};
+
+/// Creates a task.
+pub fn create(new: NewTask, ctx: &Ctx) -> Event {
+    created(new, None, BTreeMap::new(), ctx)
+}
+
+/// Creates a task that does `task` again, taking over what had succeeded.
+pub fn retry(task: &Task, created_by: &str, ctx: &Ctx) -> Result<Event, Refusal> {
+    if !matches!(task.state, State::Failed | State::Canceled) {
+        return Err(Refusal::TaskNotRetryable);
+    }
+    let succeeded = task.numbered().filter(|(_, _, step)| step.phase == Phase::Succeeded);
+    let reused = succeeded.map(|(index, _, step)| (index, step.output.clone())).collect();
+    let new = NewTask {
+        project: task.project.clone(),
+        display_name: task.display_name.clone(),
+        labels: task.labels.clone(),
+        plan: (*task.plan).clone(),
+        created_by: created_by.to_owned(),
+    };
+    Ok(created(new, Some(task.id), reused, ctx))
+}
+
+fn created(
+    new: NewTask,
+    retry_of: Option<TaskId>,
+    reused: BTreeMap<StepIndex, Option<crate::Payload>>,
+    ctx: &Ctx,
+) -> Event {
+    Event::Created(Box::new(Created {
+        id: TaskId::new(ctx, 0),
+        project: new.project,
+        display_name: new.display_name,
+        labels: new.labels,
+        deadline: ctx.now.plus(new.plan.timeout()),
+        plan: new.plan,
+        created_by: new.created_by,
+        retry_of,
+        reused,
+    }))
+}
+
+/// Decides on a command to a task.
+pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
+    match command {
+        Command::Cancel { comment, if_revision } => cancel(task, comment, if_revision),
+        Command::Assign { step, session, agent } => {
+            let (_, state) = open_step(task, step)?;
+            match state.phase {
+                Phase::Ready => {
+                    Ok(vec![Event::Assigned { step, attempt: state.attempt + 1, session, agent }])
+                }
+                _ => Err(Refusal::StepNotReady),
+            }
+        }
+        Command::Progress { lease, fraction, message, checkpoint } => word(task, lease, |_, _| {
+            let (step, number) = (lease.step, lease.number);
+            vec![Event::Progressed { step, number, fraction, message, checkpoint }]
+        }),
+        Command::Complete { lease, output } => word(task, lease, |_, _| {
+            let mut events = vec![Event::Succeeded { step: lease.step, number: lease.number, output }];
+            if task.unfinished == 1 {
+                let stop = StopReason::plain(StopCode::Completed);
+                events.push(Event::Ended { state: State::Succeeded, stop });
+            }
+            events
+        }),
+        Command::Fail { lease, reason, message, not_retryable, retry_after } => {
+            word(task, lease, |spec, step| {
+                let listed = spec.retry.non_retryable.contains(&reason);
+                let failure = Failure { code: FailureCode::Reported, reason, message, attempt: step.attempt };
+                let verdict = if not_retryable || listed {
+                    Err(StopCode::NotRetryable)
+                } else {
+                    after_failure(lease.step, spec, step, retry_after, ctx)
+                };
+                failed(lease.step, lease.number, failure, verdict)
+            })
+        }
+        Command::Refuse { lease, message } => word(task, lease, |_, step| {
+            let agent = step.agent.clone().unwrap_or_default();
+            vec![Event::Refused { step: lease.step, number: lease.number, agent, message }]
+        }),
+        Command::SessionLost { session } => Ok(session_lost(task, session)),
+        Command::Tick => Ok(tick(task, ctx)),
+    }
+}
+
+fn cancel(task: &Task, comment: String, if_revision: Option<u64>) -> Result<Vec<Event>, Refusal> {
+    if let Some(required) = if_revision.filter(|&required| required != task.revision) {
+        return Err(Refusal::RevisionMismatch { required, actual: task.revision });
+    }
+    match task.state {
+        State::Canceled => Ok(Vec::new()),
+        State::Running => {
+            let stop = StopReason { message: comment, ..StopReason::plain(StopCode::Canceled) };
+            Ok(vec![Event::Ended { state: State::Canceled, stop }])
+        }
+        State::Succeeded | State::Failed => Err(Refusal::TaskEnded),
+    }
+}
+
+fn open_step(task: &Task, index: StepIndex) -> Result<(&StepSpec, &Step), Refusal> {
+    if task.ended() {
+        return Err(Refusal::TaskEnded);
+    }
+    match (task.spec(index), task.step(index)) {
+        (Some(spec), Some(step)) => Ok((spec, step)),
+        _ => Err(Refusal::StepNotFound { step_key: index.to_string() }),
+    }
+}
+
+/// An agent's word counts if it comes from the session that holds the lease,
+/// under the lease's token, with a number not seen yet. A repeated number is
+/// accepted without effect; anything else is stale.
+fn word(
+    task: &Task,
+    lease: LeaseRef,
+    accept: impl FnOnce(&StepSpec, &Step) -> Vec<Event>,
+) -> Result<Vec<Event>, Refusal> {
+    let (Some(spec), Some(step)) = (task.spec(lease.step), task.step(lease.step)) else {
+        return Err(Refusal::LeaseStale);
+    };
+    match (&step.phase, step.closed) {
+        (Phase::Running(held), _) if held.token == lease.token && held.session == lease.session => {
+            if lease.number <= held.number {
+                return Ok(Vec::new());
+            }
+            Ok(accept(spec, step))
+        }
+        (_, Some(closed)) if (closed.token, closed.session) == (lease.token, lease.session) => {
+            if lease.number <= closed.number { Ok(Vec::new()) } else { Err(Refusal::LeaseStale) }
+        }
+        _ => Err(Refusal::LeaseStale),
+    }
+}
+
+/// When to try again, or why not.
+fn after_failure(
+    index: StepIndex,
+    spec: &StepSpec,
+    step: &Step,
+    retry_after: Option<crate::Span>,
+    ctx: &Ctx,
+) -> Result<Next, StopCode> {
+    let failures = step.failures + 1;
+    if failures >= spec.retry.max_attempts {
+        return Err(StopCode::AttemptsExhausted);
+    }
+    let drawn = || spec.retry.backoff(failures, ctx.fraction("backoff", u64::from(index)));
+    Ok(Next::Backoff { until: ctx.now.plus(retry_after.unwrap_or_else(drawn)) })
+}
+
+fn failed(step: StepIndex, number: i64, failure: Failure, verdict: Result<Next, StopCode>) -> Vec<Event> {
+    match verdict {
+        Ok(next) => vec![Event::Failed { step, number, failure, next }],
+        Err(code) => {
+            let (reason, message) = (failure.reason.clone(), failure.message.clone());
+            let stop = StopReason { code, step: Some(step), reason, message };
+            vec![
+                Event::Failed { step, number, failure, next: Next::Final },
+                Event::Ended { state: State::Failed, stop },
+            ]
+        }
+    }
+}
+
+fn session_lost(task: &Task, session: crate::SessionId) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (index, _) in task.leases().filter(|(_, lease)| lease.session == session) {
+        let Some(step) = task.step(index) else { continue };
+        let agent = step.agent.as_deref().unwrap_or_default();
+        let failure = Failure {
+            code: FailureCode::AgentLost,
+            reason: String::new(),
+            message: format!("agent {agent} ended or was not heard for the length of its lease"),
+            attempt: step.attempt,
+        };
+        let verdict = match step.losses + 1 < LOSSES_MAX {
+            true => Ok(Next::Ready),
+            false => Err(StopCode::AgentLost),
+        };
+        let ends = verdict.is_err();
+        events.extend(failed(index, 0, failure, verdict));
+        if ends {
+            break; // the task has ended; the other leases end with it
+        }
+    }
+    events
+}
+
+fn tick(task: &Task, ctx: &Ctx) -> Vec<Event> {
+    let mut events = Vec::new();
+    for due in due(task, ctx.now) {
+        match due {
+            Due::TaskTimeout => {
+                let stop = StopReason::plain(StopCode::Timeout);
+                return vec![Event::Ended { state: State::Failed, stop }];
+            }
+            Due::NoAgent(step) => {
+                let stop = StopReason { step: Some(step), ..StopReason::plain(StopCode::NoAgent) };
+                events.push(Event::Ended { state: State::Failed, stop });
+                return events;
+            }
+            Due::Readied(step) => events.push(Event::Readied { step }),
+            Due::AttemptOver(index, code) => {
+                let (Some(spec), Some(step)) = (task.spec(index), task.step(index)) else {
+                    continue;
+                };
+                let message = match code {
+                    FailureCode::ProgressTimeout => {
+                        "the agent was silent for longer than the progress timeout"
+                    }
+                    _ => "the attempt took longer than its timeout",
+                };
+                let failure = Failure {
+                    code,
+                    reason: String::new(),
+                    message: message.to_owned(),
+                    attempt: step.attempt,
+                };
+                let verdict = after_failure(index, spec, step, None, ctx);
+                let ends = verdict.is_err();
+                events.extend(failed(index, 0, failure, verdict));
+                if ends {
+                    return events;
+                }
+            }
+        }
+    }
+    events
+}

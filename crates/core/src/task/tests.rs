@@ -1,0 +1,385 @@
+//! The state machine, walked: every phase of a step against every command, and
+//! random histories against the promises.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::command::LeaseRef;
+use super::*;
+use crate::id::SessionId;
+use crate::plan::{Plan, RetryPolicy, StepIndex, StepSpec, Timeouts};
+use crate::stream::Recorded;
+use crate::time::{Span, Timestamp};
+use crate::{Ctx, Refusal};
+
+fn ctx(micros: i64, seed: u8) -> Ctx {
+    Ctx::new(Timestamp::from_micros(micros), [seed; 32])
+}
+
+fn session(seed: u8) -> SessionId {
+    SessionId::new(&ctx(0, seed), 0)
+}
+
+fn spec(key: &str, after: &[&str]) -> StepSpec {
+    StepSpec {
+        key: key.to_owned(),
+        capability: "work".to_owned(),
+        input: None,
+        after: after.iter().map(|name| (*name).to_owned()).collect(),
+        retry: RetryPolicy {
+            max_attempts: 2,
+            non_retryable: vec!["FATAL".to_owned()],
+            ..RetryPolicy::default()
+        },
+        timeouts: Timeouts {
+            waiting: Some(Span::from_secs(100)),
+            attempt: Some(Span::from_secs(10)),
+            progress: Some(Span::from_secs(5)),
+        },
+        priority: 0,
+    }
+}
+
+/// A task and everything that happened to it, with the places of its steps as
+/// told by moves.
+struct History {
+    task: Task,
+    events: Vec<Recorded<Event>>,
+    places: BTreeMap<StepIndex, Place>,
+    now: i64,
+}
+
+impl History {
+    fn new(plan: Plan) -> Self {
+        let new = NewTask {
+            project: "p".into(),
+            display_name: String::new(),
+            labels: BTreeMap::new(),
+            plan,
+            created_by: "t".into(),
+        };
+        Self::open(create(new, &ctx(0, 1)))
+    }
+
+    fn open(event: Event) -> Self {
+        let first = Recorded { sequence: 1, at: Timestamp::default(), event };
+        let (task, moves) = opened(&first).unwrap();
+        let mut history = Self { task, events: vec![first], places: BTreeMap::new(), now: 0 };
+        history.moved(moves);
+        history
+    }
+
+    fn moved(&mut self, moves: Vec<Move>) {
+        for Move { step, from, to } in moves {
+            let known = self.places.insert(step, to).unwrap_or(Place::Nowhere);
+            assert_eq!(known, from, "a move starts where the last one ended");
+        }
+    }
+
+    fn ask(&mut self, command: Command) -> Result<Vec<Event>, Refusal> {
+        let events = decide(&self.task, command, &ctx(self.now, 7))?;
+        for event in &events {
+            assert!(!self.task.ended(), "an ended task takes no event");
+            let sequence = self.task.revision + 1;
+            let recorded = Recorded { sequence, at: Timestamp::from_micros(self.now), event: event.clone() };
+            let moves = apply(&mut self.task, &recorded);
+            self.moved(moves);
+            self.events.push(recorded);
+        }
+        Ok(events)
+    }
+
+    fn lease(&self, step: StepIndex, number: i64) -> LeaseRef {
+        let held = self.task.step(step).and_then(Step::lease);
+        LeaseRef {
+            step,
+            session: held.map_or(session(1), |lease| lease.session),
+            token: held.map_or(0, |lease| lease.token),
+            number,
+        }
+    }
+
+    fn assign(&mut self, step: StepIndex) {
+        self.ask(Command::Assign { step, session: session(1), agent: "a".into() }).unwrap();
+    }
+
+    fn fail(&mut self, step: StepIndex, reason: &str) {
+        let lease = self.lease(step, 1);
+        self.ask(fail(lease, reason)).unwrap();
+    }
+}
+
+fn fail(lease: LeaseRef, reason: &str) -> Command {
+    Command::Fail {
+        lease,
+        reason: reason.into(),
+        message: String::new(),
+        not_retryable: false,
+        retry_after: None,
+    }
+}
+
+fn two() -> History {
+    History::new(Plan::new(vec![spec("a", &[]), spec("b", &["a"])], None).unwrap())
+}
+
+/// Step `a` in each of its phases, with what brought it there.
+fn phases() -> Vec<(&'static str, History)> {
+    let ready = two();
+    let mut running = two();
+    running.assign(0);
+    let mut backoff = two();
+    backoff.assign(0);
+    backoff.fail(0, "FLAKY");
+    let mut succeeded = two();
+    succeeded.assign(0);
+    let lease = succeeded.lease(0, 1);
+    succeeded.ask(Command::Complete { lease, output: None }).unwrap();
+    let mut failed = two();
+    failed.assign(0);
+    failed.fail(0, "FATAL");
+    let mut canceled = two();
+    canceled.ask(Command::Cancel { comment: String::new(), if_revision: None }).unwrap();
+    vec![
+        ("ready", ready),
+        ("running", running),
+        ("backoff", backoff),
+        ("succeeded", succeeded),
+        ("failed", failed),
+        ("canceled", canceled),
+    ]
+}
+
+fn outcome(result: &Result<Vec<Event>, Refusal>) -> String {
+    match result {
+        Ok(events) if events.is_empty() => "-".to_owned(),
+        Ok(events) => events.iter().map(name).collect::<Vec<_>>().join("+"),
+        Err(refusal) => format!("{refusal:?}").split([' ', '{', '(']).next().unwrap().to_owned(),
+    }
+}
+
+fn name(event: &Event) -> String {
+    match event {
+        Event::Failed { next: Next::Final, .. } => "Failed(final)".to_owned(),
+        Event::Failed { next: Next::Backoff { .. }, .. } => "Failed(backoff)".to_owned(),
+        Event::Failed { next: Next::Ready, .. } => "Failed(ready)".to_owned(),
+        Event::Ended { state, .. } => format!("Ended({state:?})"),
+        other => format!("{other:?}").split([' ', '{', '(']).next().unwrap().to_owned(),
+    }
+}
+
+#[test]
+fn every_phase_answers_every_command_as_the_table_says() {
+    let held = |history: &History| history.lease(0, 1);
+    // The lease that the step has, or had last, by its own agent.
+    let first = LeaseRef { step: 0, session: session(1), token: 2, number: 1 };
+    let mut table = String::new();
+    for (phase, _) in phases() {
+        let run = |label: &str, at: i64, command: &dyn Fn(&History) -> Command| {
+            let mut history = phases().into_iter().find(|(name, _)| *name == phase).unwrap().1;
+            history.now = at;
+            let command = command(&history);
+            format!("{phase:>9} {label:<10} {}\n", outcome(&history.ask(command)))
+        };
+        table += &run("assign", 0, &|_| Command::Assign { step: 0, session: session(2), agent: "b".into() });
+        table += &run("progress", 0, &|history| Command::Progress {
+            lease: held(history),
+            fraction: 0.5,
+            message: String::new(),
+            checkpoint: None,
+        });
+        table += &run("complete", 0, &|history| Command::Complete { lease: held(history), output: None });
+        table += &run("fail", 0, &|history| fail(held(history), "FLAKY"));
+        table += &run("fatal", 0, &|history| fail(held(history), "FATAL"));
+        table +=
+            &run("refuse", 0, &|history| Command::Refuse { lease: held(history), message: String::new() });
+        table += &run("repeated", 0, &|_| Command::Complete { lease: first, output: None });
+        table += &run("foreign", 0, &|_| Command::Complete {
+            lease: LeaseRef { session: session(9), ..first },
+            output: None,
+        });
+        table += &run("lost", 0, &|_| Command::SessionLost { session: session(1) });
+        table += &run("cancel", 0, &|_| Command::Cancel { comment: String::new(), if_revision: None });
+        table += &run("tick early", 0, &|_| Command::Tick);
+        table += &run("tick 7s", 7_000_000, &|_| Command::Tick);
+        table += &run("tick 200s", 200_000_000, &|_| Command::Tick);
+        table += &run("tick 2d", 172_800_000_000, &|_| Command::Tick);
+    }
+    let expected = include_str!("transitions.txt");
+    assert_eq!(table, expected, "\n{table}");
+}
+
+#[test]
+fn a_stale_token_is_refused() {
+    let mut history = two();
+    history.assign(0);
+    let stale = history.lease(0, 1);
+    history.ask(Command::SessionLost { session: session(1) }).unwrap();
+    history.assign(0);
+    let current = history.lease(0, 1);
+    assert!(current.token > stale.token, "tokens only grow");
+    let complete = |lease| Command::Complete { lease, output: None };
+    assert_eq!(history.ask(complete(stale)), Err(Refusal::LeaseStale));
+    assert!(history.ask(complete(current)).is_ok());
+    assert_eq!(history.ask(complete(stale)), Err(Refusal::LeaseStale));
+    assert_eq!(history.ask(complete(current)), Ok(vec![]), "the accepted word repeated is fine");
+}
+
+#[test]
+fn a_lost_agent_costs_no_attempt_but_ten_end_the_task() {
+    let mut history = two();
+    for _ in 1..LOSSES_MAX {
+        history.assign(0);
+        history.ask(Command::SessionLost { session: session(1) }).unwrap();
+        assert_eq!(history.task.step(0).unwrap().phase, Phase::Ready);
+    }
+    assert_eq!(history.task.step(0).unwrap().failures, 0);
+    history.assign(0);
+    history.ask(Command::SessionLost { session: session(1) }).unwrap();
+    assert_eq!(history.task.stop.as_ref().unwrap().code, StopCode::AgentLost);
+}
+
+#[test]
+fn progress_restarts_the_silence_and_nothing_else() {
+    let mut history = two();
+    history.assign(0);
+    for (number, at) in [(1, 4_000_000), (2, 8_000_000)] {
+        history.now = at;
+        let lease = history.lease(0, number);
+        let word = Command::Progress { lease, fraction: 0.1, message: String::new(), checkpoint: None };
+        history.ask(word).unwrap();
+        assert_eq!(history.ask(Command::Tick), Ok(vec![]));
+    }
+    history.now = 10_000_000;
+    let events = history.ask(Command::Tick).unwrap();
+    let [Event::Failed { failure, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(failure.code, FailureCode::AttemptTimeout);
+}
+
+#[test]
+fn a_retry_takes_over_what_had_succeeded() {
+    let (_, mut history) = phases().into_iter().find(|(name, _)| *name == "succeeded").unwrap();
+    assert_eq!(retry(&history.task, "u", &ctx(0, 2)), Err(Refusal::TaskNotRetryable), "it still runs");
+    history.ask(Command::Cancel { comment: String::new(), if_revision: None }).unwrap();
+    let again = History::open(retry(&history.task, "u", &ctx(9, 2)).unwrap());
+    assert_eq!(again.task.retry_of, Some(history.task.id));
+    assert_ne!(again.task.id, history.task.id);
+    assert_eq!(again.task.step(0).unwrap().phase, Phase::Succeeded);
+    assert!(again.task.step(0).unwrap().reused);
+    assert_eq!(again.task.step(1).unwrap().phase, Phase::Ready);
+}
+
+#[test]
+fn a_refused_step_is_offered_again_after_a_pause_and_keeps_its_attempt() {
+    let mut history = two();
+    history.assign(0);
+    let lease = history.lease(0, 1);
+    history.ask(Command::Refuse { lease, message: String::new() }).unwrap();
+    assert_eq!(history.task.step(0).unwrap().attempt, 0);
+    assert_eq!(history.ask(Command::Tick), Ok(vec![]));
+    history.now = REFUSAL_PAUSE.as_micros();
+    assert_eq!(history.ask(Command::Tick), Ok(vec![Event::Readied { step: 0 }]));
+}
+
+/// Commands that may or may not fit: steps, sessions, tokens and numbers are
+/// drawn around the ones that count.
+fn commands() -> impl Strategy<Value = Vec<(u8, StepIndex, u8, i64, u8, i64)>> {
+    proptest::collection::vec((0..9u8, 0..7u16, 1..4u8, 1..4i64, 0..3u8, 0..4_000_000i64), 1..120)
+}
+
+fn command_of(history: &History, draw: (u8, StepIndex, u8, i64, u8)) -> Command {
+    let (kind, step, from, number, skew) = draw;
+    let mut lease = history.lease(step, number);
+    match skew {
+        0 => {}
+        1 => lease.session = session(from),
+        _ => lease.token = lease.token.saturating_sub(1),
+    }
+    match kind {
+        0..=2 => Command::Assign { step, session: session(from), agent: format!("agent-{from}") },
+        3 => Command::Progress { lease, fraction: 0.5, message: String::new(), checkpoint: None },
+        4 => Command::Complete { lease, output: None },
+        5 => fail(lease, "FLAKY"),
+        6 => Command::Refuse { lease, message: String::new() },
+        7 => Command::SessionLost { session: session(from) },
+        _ => Command::Tick,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_keeps_the_promises(draws in commands(), cancel_at in 0..400usize) {
+        let diamond = vec![
+            spec("a", &[]), spec("b", &["a"]), spec("c", &["a"]), spec("d", &["b", "c"]), spec("e", &[]),
+        ];
+        let mut history = History::new(Plan::new(diamond, None).unwrap());
+        let mut accepted: BTreeMap<StepIndex, u32> = BTreeMap::new();
+        for (place, (kind, step, from, number, skew, wait)) in draws.into_iter().enumerate() {
+            history.now += wait;
+            let command = match place == cancel_at {
+                true => Command::Cancel { comment: String::new(), if_revision: None },
+                false => command_of(&history, (kind, step, from, number, skew)),
+            };
+            let lease = match &command {
+                Command::Complete { lease, .. } => Some(*lease),
+                _ => None,
+            };
+            let held = lease.and_then(|lease| history.task.step(lease.step)?.lease().cloned());
+            let events = history.ask(command).unwrap_or_default();
+            for event in &events {
+                if let Event::Succeeded { step, .. } = event {
+                    *accepted.entry(*step).or_default() += 1;
+                    let (lease, held) = (lease.unwrap(), held.clone().unwrap());
+                    prop_assert_eq!((lease.token, lease.session), (held.token, held.session));
+                }
+                if let Event::Assigned { step, .. } = event {
+                    let done = |&other: &StepIndex| history.task.step(other).unwrap().phase == Phase::Succeeded;
+                    prop_assert!(history.task.plan.dependencies(*step).iter().all(done));
+                }
+            }
+            check(&history)?;
+        }
+        prop_assert!(accepted.values().all(|&times| times == 1), "a step succeeds once: {:?}", accepted);
+    }
+}
+
+fn check(history: &History) -> Result<(), TestCaseError> {
+    let task = &history.task;
+    // The state is the fold of the events, also after a way through the log's JSON.
+    let json = serde_json::to_string(&history.events.iter().map(|r| &r.event).collect::<Vec<_>>()).unwrap();
+    let back: Vec<Event> = serde_json::from_str(&json).unwrap();
+    let mut again = None;
+    for (recorded, event) in history.events.iter().zip(back) {
+        let recorded = Recorded { event, ..*recorded };
+        match &mut again {
+            None => again = opened(&recorded).map(|(task, _)| task),
+            Some(task) => drop(apply(task, &recorded)),
+        }
+    }
+    prop_assert_eq!(again.as_ref(), Some(task));
+    // Sequences are dense from 1.
+    let dense = history.events.iter().zip(1..).all(|(event, sequence)| event.sequence == sequence);
+    prop_assert!(dense && task.revision == history.events.len() as u64);
+    // Places follow phases.
+    for (index, _, step) in task.numbered() {
+        let expected = match &step.phase {
+            Phase::Ready => Place::Ready,
+            Phase::Running(lease) => Place::Leased { session: lease.session, token: lease.token },
+            _ => Place::Nowhere,
+        };
+        prop_assert_eq!(history.places.get(&index).copied().unwrap_or(Place::Nowhere), expected);
+    }
+    let unfinished = task.steps.iter().filter(|step| step.phase != Phase::Succeeded).count();
+    prop_assert_eq!(task.unfinished, unfinished);
+    prop_assert_eq!(task.state == State::Succeeded, unfinished == 0);
+    prop_assert_eq!(task.ended(), next_deadline(task).is_none(), "only a running task has deadlines");
+    let open = task.steps.iter().any(|step| {
+        matches!(step.phase, Phase::Blocked | Phase::Ready | Phase::Backoff { .. } | Phase::Running(_))
+    });
+    prop_assert!(!(task.ended() && open), "an ended task has no open step");
+    prop_assert!(task.ended() || open, "a running task has an open step");
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! What follows a commit to a task: agents, watchers and other replicas are told.
+//!
+//! Nothing here is promised: whoever misses it finds it in the tables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quarterdeck_core::plan::StepIndex;
+use quarterdeck_core::task::{Event, FailureCode, LeaseToken, State, Task};
+use quarterdeck_core::{ProjectId, SessionId, Timestamp};
+use quarterdeck_store::rows::StepRef;
+
+use crate::bus::{Hint, Letter};
+use crate::engine::Shared;
+use crate::metrics;
+use crate::round::{Round, state_name};
+use crate::session::{Assignment, Down, RevokeCause};
+
+/// Contents that an assignment carries at most, in bytes; the rest is fetched.
+const ASSIGNMENT_MAX: usize = 3 * 1024 * 1024;
+
+impl Shared {
+    /// Tells of a round that was committed at `at`; the task after it.
+    pub fn announce(self: &Arc<Self>, round: Round, at: Timestamp) -> Option<Arc<Task>> {
+        let (queued, ended, given) = (round.queued(), round.ended_leases(), round.given.clone());
+        let (task, events) = round.settle(at)?;
+        let task = Arc::new(task);
+        let project = ProjectId::of(&task.project);
+        let mut hints = vec![Hint::advanced(task.id.stream(), project, task.revision)];
+        self.count(events.iter().map(|event| &event.event));
+
+        let causes = causes(events.iter().map(|event| &event.event));
+        for (step, session, token) in ended {
+            let at = StepRef { task: task.id, step };
+            let here = self.dispatcher.release(session, at, token);
+            if let Some(cause) = causes.of(step) {
+                if here {
+                    let token = self.token(at, token).to_string();
+                    self.dispatcher.send(session, Down::Revoke { token, cause });
+                } else {
+                    hints.push(Hint::revoked(session, at, token));
+                }
+            }
+        }
+        for given in given {
+            self.hand_over(&task, given.step, given.session);
+        }
+        hints.extend(queued.iter().map(Hint::ready));
+        if !queued.is_empty() {
+            self.dispatcher.wake(queued);
+        }
+        if let Some(due) = quarterdeck_core::task::next_deadline(&task) {
+            self.next_due(due);
+        }
+        self.hub.publish(&task, &events);
+        self.tell(hints);
+        Some(task)
+    }
+
+    /// Sends hints to the other replicas.
+    pub fn tell(&self, hints: Vec<Hint>) {
+        let letters = hints.into_iter().map(|hint| Letter { from: self.replica, hint }).collect();
+        self.bus.publish(letters);
+    }
+
+    pub fn token(&self, at: StepRef, sequence: u64) -> LeaseToken {
+        LeaseToken { task: at.task, step: at.step, epoch: self.store.epoch(), sequence }
+    }
+
+    /// Gives a committed assignment to its session, if that is here.
+    fn hand_over(self: &Arc<Self>, task: &Arc<Task>, step: StepIndex, session: SessionId) {
+        let lease = task.step(step).and_then(|step| step.lease()).filter(|lease| lease.session == session);
+        let Some(lease) = lease else {
+            // Given and taken back in one round.
+            self.dispatcher.unreserve(session);
+            return;
+        };
+        let at = StepRef { task: task.id, step };
+        if self.dispatcher.hold(session, at, lease.token) {
+            self.deliver(task, step, session, lease.token);
+        }
+    }
+
+    /// Sends the assignment of a step that `session` holds. Contents that are
+    /// stored apart are loaded first, off the path of commits.
+    pub fn deliver(self: &Arc<Self>, task: &Arc<Task>, step: StepIndex, session: SessionId, token: u64) {
+        let Some(assignment) = self.assignment(task, step, token) else {
+            return;
+        };
+        if !assignment.needs_contents() {
+            self.dispatcher.send(session, Down::Assign(Box::new(assignment)));
+            return;
+        }
+        let (shared, at) = (Arc::clone(self), StepRef { task: task.id, step });
+        self.time.spawn(async move {
+            match shared.fill(assignment).await {
+                Ok(assignment) => {
+                    shared.dispatcher.send(session, Down::Assign(Box::new(assignment)));
+                }
+                Err(error) => {
+                    // Forgotten here, it is found in the lease table and tried again.
+                    tracing::warn!(task = %at.task, step = at.step, %error, "an assignment's payloads cannot be read yet");
+                    shared.dispatcher.release(session, at, token);
+                }
+            }
+        });
+    }
+
+    fn assignment(&self, task: &Task, index: StepIndex, token: u64) -> Option<Assignment> {
+        let (spec, step) = (task.spec(index)?, task.step(index)?);
+        let lease = step.lease().filter(|lease| lease.token == token)?;
+        let dependencies = task.plan.dependencies(index).iter().filter_map(|&other| {
+            let key = task.spec(other)?.key.clone();
+            Some((key, task.step(other)?.output.clone()))
+        });
+        let own = spec.timeouts.attempt.map(|limit| lease.started_at.plus(limit));
+        Some(Assignment {
+            token: self.token(StepRef { task: task.id, step: index }, token).to_string(),
+            project: task.project.clone(),
+            task: task.id,
+            step_key: spec.key.clone(),
+            capability: spec.capability.clone(),
+            attempt: step.attempt,
+            input: spec.input.clone(),
+            dependencies: dependencies.collect(),
+            checkpoint: step.checkpoint.clone(),
+            deadline: Some(own.map_or(task.deadline, |end| end.min(task.deadline))),
+            progress_timeout: spec.timeouts.progress,
+            idempotency_key: format!("{}/{}", task.id, spec.key),
+        })
+    }
+
+    /// Loads what is stored apart: input and checkpoint always, outputs of
+    /// dependencies while they fit.
+    async fn fill(&self, mut assignment: Assignment) -> crate::error::Result<Assignment> {
+        let mut left = ASSIGNMENT_MAX;
+        for payload in [&mut assignment.input, &mut assignment.checkpoint].into_iter().flatten() {
+            left = left.saturating_sub(payload.size());
+            *payload = self.content(payload).await?;
+        }
+        for payload in assignment.dependencies.iter_mut().filter_map(|(_, payload)| payload.as_mut()) {
+            if payload.size() <= left {
+                left -= payload.size();
+                *payload = self.content(payload).await?;
+            }
+        }
+        Ok(assignment)
+    }
+
+    fn count<'a>(&self, events: impl Iterator<Item = &'a Event>) {
+        for event in events {
+            match event {
+                Event::Created(_) => metrics::task_created(),
+                Event::Assigned { .. } => metrics::assigned(),
+                Event::Succeeded { .. } => metrics::finished("succeeded"),
+                Event::Refused { .. } => metrics::finished("refused"),
+                Event::Failed { failure, .. } => metrics::finished(match failure.code {
+                    FailureCode::Reported => "failed",
+                    FailureCode::AttemptTimeout => "attempt_timeout",
+                    FailureCode::ProgressTimeout => "progress_timeout",
+                    FailureCode::AgentLost => "agent_lost",
+                }),
+                Event::Ended { state, .. } => metrics::task_ended(state_name(*state)),
+                Event::Progressed { .. } | Event::Readied { .. } => {}
+            }
+        }
+    }
+}
+
+/// Why leases ended that their agents did not end themselves.
+struct Causes {
+    own_word: Vec<StepIndex>,
+    by_step: BTreeMap<StepIndex, RevokeCause>,
+    by_end: Option<RevokeCause>,
+}
+
+impl Causes {
+    fn of(&self, step: StepIndex) -> Option<RevokeCause> {
+        if self.own_word.contains(&step) {
+            return None;
+        }
+        self.by_step.get(&step).copied().or(self.by_end)
+    }
+}
+
+fn causes<'a>(events: impl Iterator<Item = &'a Event>) -> Causes {
+    let mut causes = Causes { own_word: Vec::new(), by_step: BTreeMap::new(), by_end: None };
+    for event in events {
+        match event {
+            Event::Succeeded { step, .. } | Event::Refused { step, .. } => causes.own_word.push(*step),
+            Event::Failed { step, number, .. } if *number > 0 => causes.own_word.push(*step),
+            Event::Failed { step, failure, .. } => {
+                let cause = match failure.code {
+                    FailureCode::AgentLost => RevokeCause::Lost,
+                    _ => RevokeCause::Timeout,
+                };
+                causes.by_step.insert(*step, cause);
+            }
+            Event::Ended { state: State::Canceled, .. } => causes.by_end = Some(RevokeCause::TaskCanceled),
+            Event::Ended { .. } => causes.by_end = Some(RevokeCause::TaskEnded),
+            _ => {}
+        }
+    }
+    causes
+}
+
+impl Assignment {
+    fn needs_contents(&self) -> bool {
+        use quarterdeck_core::payload::Body;
+        let stored = |payload: &quarterdeck_core::Payload| matches!(payload.body, Body::Stored { .. });
+        let outputs = self.dependencies.iter().filter_map(|(_, payload)| payload.as_ref());
+        self.input.iter().chain(&self.checkpoint).chain(outputs).any(stored)
+    }
+}

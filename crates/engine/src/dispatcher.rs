@@ -1,0 +1,375 @@
+//! The agents connected to this replica: what they can do, and their free slots.
+//!
+//! Invariants: a slot is reserved before a step is committed to a session, so an
+//! agent is never given more than it asked for; what a session holds here is a
+//! copy of lease rows and is corrected from them (see the sweeper); this module
+//! neither waits nor touches the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use quarterdeck_core::{SessionId, Timestamp};
+use quarterdeck_store::rows::{QueueKey, StepRef};
+use tokio::sync::{Notify, mpsc};
+
+use crate::session::Down;
+
+/// A session as dispatch sees it.
+struct Member {
+    agent: String,
+    queues: Vec<QueueKey>,
+    slots: u32,
+    reserved: u32,
+    held: BTreeMap<StepRef, u64>,
+    draining: bool,
+    /// `None` while the agent is not connected but may come back.
+    outbound: Option<mpsc::Sender<Down>>,
+    heard_at: Timestamp,
+    /// Counts connections, so that an old connection cannot detach a new one.
+    connection: u64,
+}
+
+impl Member {
+    fn free(&self, freeing: u32) -> bool {
+        let used = (self.held.len() as u32 + self.reserved).saturating_sub(freeing);
+        self.outbound.is_some() && !self.draining && used < self.slots
+    }
+}
+
+/// What is known of a queue that some session here serves.
+#[derive(Default)]
+struct Queue {
+    members: Vec<SessionId>,
+    /// Where the last reservation ended, for turns.
+    turn: usize,
+    /// Steps may be waiting in the table.
+    backlog: bool,
+    /// Counts reasons to look, so that one that comes during a look is not lost.
+    wakes: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    members: BTreeMap<SessionId, Member>,
+    queues: BTreeMap<QueueKey, Queue>,
+    /// Queues that a pump should look at.
+    due: BTreeSet<QueueKey>,
+}
+
+#[derive(Default)]
+pub struct Dispatcher {
+    inner: Mutex<Inner>,
+    work: Notify,
+}
+
+/// A session that joins, or comes back.
+pub struct Joining {
+    pub session: SessionId,
+    pub agent: String,
+    pub queues: Vec<QueueKey>,
+    pub slots: u32,
+    pub held: BTreeMap<StepRef, u64>,
+    pub draining: bool,
+    pub outbound: mpsc::Sender<Down>,
+    pub now: Timestamp,
+}
+
+impl Dispatcher {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics between two consistent states.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a session, or gives it a new connection; the old one is answered.
+    pub fn join(&self, joining: Joining) -> (u64, Option<mpsc::Sender<Down>>) {
+        let mut inner = self.lock();
+        let session = joining.session;
+        let previous = Self::remove(&mut inner, session);
+        let connection = previous.as_ref().map_or(1, |member| member.connection + 1);
+        for queue in &joining.queues {
+            let entry = inner.queues.entry(queue.clone()).or_default();
+            entry.members.push(session);
+            // Nobody here has looked at this queue for this session yet.
+            entry.backlog = true;
+            entry.wakes += 1;
+            inner.due.insert(queue.clone());
+        }
+        let member = Member {
+            agent: joining.agent,
+            queues: joining.queues,
+            slots: joining.slots,
+            reserved: previous.as_ref().map_or(0, |member| member.reserved),
+            held: joining.held,
+            draining: joining.draining,
+            outbound: Some(joining.outbound),
+            heard_at: joining.now,
+            connection,
+        };
+        inner.members.insert(session, member);
+        crate::metrics::sessions(inner.members.len());
+        self.work.notify_one();
+        (connection, previous.and_then(|member| member.outbound))
+    }
+
+    fn remove(inner: &mut Inner, session: SessionId) -> Option<Member> {
+        let member = inner.members.remove(&session)?;
+        for queue in &member.queues {
+            if let Some(entry) = inner.queues.get_mut(queue) {
+                entry.members.retain(|&other| other != session);
+                if entry.members.is_empty() {
+                    inner.queues.remove(queue);
+                    inner.due.remove(queue);
+                }
+            }
+        }
+        Some(member)
+    }
+
+    /// The connection is gone; the agent may come back within its lease.
+    pub fn detach(&self, session: SessionId, connection: u64) {
+        let mut inner = self.lock();
+        if let Some(member) = inner.members.get_mut(&session).filter(|member| member.connection == connection)
+        {
+            member.outbound = None;
+        }
+    }
+
+    /// Forgets a session; what it held is for others to deal with.
+    pub fn leave(&self, session: SessionId) -> Option<(Option<mpsc::Sender<Down>>, Vec<StepRef>)> {
+        let mut inner = self.lock();
+        let member = Self::remove(&mut inner, session)?;
+        crate::metrics::sessions(inner.members.len());
+        Some((member.outbound, member.held.into_keys().collect()))
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().members.len()
+    }
+
+    /// Takes a slot of a session that serves the queue, in turn. `None` where none
+    /// is free, or where steps that were there first are known to wait. Sessions
+    /// in `freeing` finish a step in the very commit that this slot is for.
+    pub fn reserve(&self, queue: &QueueKey, freeing: &[SessionId]) -> Option<(SessionId, String)> {
+        let mut inner = self.lock();
+        if inner.queues.get(queue)?.backlog {
+            return None;
+        }
+        Self::take(&mut inner, queue, freeing)
+    }
+
+    /// As [`Self::reserve`], for steps that come from the queue itself.
+    pub fn reserve_for_backlog(&self, queue: &QueueKey) -> Option<(SessionId, String)> {
+        Self::take(&mut self.lock(), queue, &[])
+    }
+
+    fn take(inner: &mut Inner, queue: &QueueKey, freeing: &[SessionId]) -> Option<(SessionId, String)> {
+        let entry = inner.queues.get_mut(queue)?;
+        let count = entry.members.len();
+        for offset in 0..count {
+            let place = (entry.turn + offset) % count;
+            let session = entry.members[place];
+            let Some(member) = inner.members.get_mut(&session) else {
+                continue;
+            };
+            let freed = freeing.iter().filter(|&&other| other == session).count() as u32;
+            if member.free(freed) {
+                member.reserved += 1;
+                entry.turn = (place + 1) % count;
+                return Some((session, member.agent.clone()));
+            }
+        }
+        None
+    }
+
+    /// Free slots for a queue, for how far to look ahead.
+    pub fn free_slots(&self, queue: &QueueKey) -> u32 {
+        let inner = self.lock();
+        let Some(entry) = inner.queues.get(queue) else {
+            return 0;
+        };
+        let members = entry.members.iter().filter_map(|session| inner.members.get(session));
+        let free = members.filter(|member| member.free(0));
+        free.map(|member| member.slots - (member.held.len() as u32 + member.reserved).min(member.slots)).sum()
+    }
+
+    /// Gives back a slot that came to nothing.
+    pub fn unreserve(&self, session: SessionId) {
+        let mut inner = self.lock();
+        if let Some(member) = inner.members.get_mut(&session) {
+            member.reserved = member.reserved.saturating_sub(1);
+        }
+        self.wake_member(&mut inner, session);
+    }
+
+    /// Turns a reserved slot into a held step. False if the session is not here.
+    pub fn hold(&self, session: SessionId, step: StepRef, token: u64) -> bool {
+        let mut inner = self.lock();
+        let Some(member) = inner.members.get_mut(&session) else {
+            return false;
+        };
+        member.reserved = member.reserved.saturating_sub(1);
+        member.held.insert(step, token);
+        true
+    }
+
+    /// Ends a held step. True if it was held here under this token.
+    pub fn release(&self, session: SessionId, step: StepRef, token: u64) -> bool {
+        let mut inner = self.lock();
+        let Some(member) = inner.members.get_mut(&session) else {
+            return false;
+        };
+        let held = member.held.get(&step) == Some(&token);
+        if held {
+            member.held.remove(&step);
+            self.wake_member(&mut inner, session);
+        }
+        held
+    }
+
+    /// A slot of this session became free: look at the queues it serves.
+    fn wake_member(&self, inner: &mut Inner, session: SessionId) {
+        let Inner { members, queues, due } = inner;
+        let Some(member) = members.get(&session).filter(|member| member.free(0)) else {
+            return;
+        };
+        let mut woke = false;
+        for queue in &member.queues {
+            if queues.get(queue).is_some_and(|entry| entry.backlog) {
+                woke |= due.insert(queue.clone());
+            }
+        }
+        if woke {
+            self.work.notify_one();
+        }
+    }
+
+    /// Steps may wait in these queues.
+    pub fn wake(&self, queues: impl IntoIterator<Item = QueueKey>) {
+        let mut inner = self.lock();
+        for queue in queues {
+            if let Some(entry) = inner.queues.get_mut(&queue) {
+                entry.backlog = true;
+                entry.wakes += 1;
+                inner.due.insert(queue);
+            }
+        }
+        self.work.notify_one();
+    }
+
+    /// Every queue that is served here and has a free slot.
+    pub fn idle_queues(&self) -> Vec<QueueKey> {
+        let inner = self.lock();
+        let served = |entry: &Queue| {
+            entry
+                .members
+                .iter()
+                .any(|session| inner.members.get(session).is_some_and(|member| member.free(0)))
+        };
+        inner.queues.iter().filter(|(_, entry)| served(entry)).map(|(queue, _)| queue.clone()).collect()
+    }
+
+    /// Waits for queues to look at, and takes them.
+    pub async fn due(&self) -> Vec<QueueKey> {
+        loop {
+            let due = std::mem::take(&mut self.lock().due);
+            if !due.is_empty() {
+                return due.into_iter().collect();
+            }
+            self.work.notified().await;
+        }
+    }
+
+    /// Reasons to look at the queue so far; see [`Self::looked`].
+    pub fn wakes(&self, queue: &QueueKey) -> u64 {
+        self.lock().queues.get(queue).map_or(0, |entry| entry.wakes)
+    }
+
+    /// The table had nothing more when `wakes` was read: new steps may be given
+    /// away directly again, unless a reason to look came in between.
+    pub fn looked(&self, queue: &QueueKey, wakes: u64) {
+        let mut inner = self.lock();
+        let Some(entry) = inner.queues.get_mut(queue) else {
+            return;
+        };
+        if entry.wakes == wakes {
+            entry.backlog = false;
+        } else {
+            inner.due.insert(queue.clone());
+            self.work.notify_one();
+        }
+    }
+
+    /// Sends to the session's agent if it is connected here. A connection that
+    /// does not keep up is cut; its agent resumes and is told again.
+    pub fn send(&self, session: SessionId, message: Down) -> bool {
+        let mut inner = self.lock();
+        let Some(member) = inner.members.get_mut(&session) else {
+            return false;
+        };
+        let Some(outbound) = &member.outbound else {
+            return false;
+        };
+        if outbound.try_send(message).is_err() {
+            member.outbound = None;
+            return false;
+        }
+        true
+    }
+
+    pub fn is_here(&self, session: SessionId) -> bool {
+        self.lock().members.contains_key(&session)
+    }
+
+    /// The agent was heard.
+    pub fn heard(&self, session: SessionId, now: Timestamp) {
+        if let Some(member) = self.lock().members.get_mut(&session) {
+            member.heard_at = now;
+        }
+    }
+
+    pub fn set_slots(&self, session: SessionId, slots: u32) {
+        let mut inner = self.lock();
+        if let Some(member) = inner.members.get_mut(&session) {
+            member.slots = slots;
+        }
+        self.wake_member(&mut inner, session);
+    }
+
+    /// No more steps for this session. True if that is news.
+    pub fn set_draining(&self, session: SessionId) -> bool {
+        let mut inner = self.lock();
+        inner.members.get_mut(&session).is_some_and(|member| !std::mem::replace(&mut member.draining, true))
+    }
+
+    /// Connected sessions whose agent was heard since `since`.
+    pub fn lively(&self, since: Timestamp) -> Vec<SessionId> {
+        let inner = self.lock();
+        let alive = |member: &Member| member.outbound.is_some() && member.heard_at >= since;
+        inner.members.iter().filter(|(_, member)| alive(member)).map(|(&session, _)| session).collect()
+    }
+
+    /// Sessions whose agent was last heard before `before`, connected or not.
+    pub fn silent(&self, before: Timestamp) -> Vec<SessionId> {
+        let inner = self.lock();
+        let silent = inner.members.iter().filter(|(_, member)| member.heard_at < before);
+        silent.map(|(&session, _)| session).collect()
+    }
+
+    /// All sessions here with what they hold.
+    pub fn held(&self) -> BTreeMap<SessionId, BTreeMap<StepRef, u64>> {
+        let inner = self.lock();
+        inner.members.iter().map(|(&session, member)| (session, member.held.clone())).collect()
+    }
+
+    /// Adds a lease that the table has and this replica did not know of.
+    pub fn adopt(&self, session: SessionId, step: StepRef, token: u64) -> bool {
+        let mut inner = self.lock();
+        let Some(member) = inner.members.get_mut(&session) else {
+            return false;
+        };
+        member.held.insert(step, token) != Some(token)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Slots are never given twice, and never more than an agent asked for.
+
+use quarterdeck_core::{Ctx, ProjectId, TaskId};
+use tokio::sync::mpsc::Receiver;
+
+use super::*;
+
+fn session(seed: u8) -> SessionId {
+    SessionId::new(&Ctx::new(Timestamp::default(), [seed; 32]), 0)
+}
+
+fn step(number: u16) -> StepRef {
+    StepRef { task: TaskId::new(&Ctx::new(Timestamp::default(), [9; 32]), 0), step: number }
+}
+
+fn queue() -> QueueKey {
+    QueueKey { project: ProjectId::of("p"), capability: "work".to_owned() }
+}
+
+fn join(dispatcher: &Dispatcher, seed: u8, slots: u32) -> Receiver<Down> {
+    let (outbound, receiver) = mpsc::channel(2);
+    dispatcher.join(Joining {
+        session: session(seed),
+        agent: format!("agent-{seed}"),
+        queues: vec![queue()],
+        slots,
+        held: BTreeMap::new(),
+        draining: false,
+        outbound,
+        now: Timestamp::default(),
+    });
+    receiver
+}
+
+/// As the pump does after it has found nothing in the table.
+fn nothing_waits(dispatcher: &Dispatcher) {
+    dispatcher.looked(&queue(), dispatcher.wakes(&queue()));
+}
+
+#[test]
+fn an_agent_never_holds_more_than_its_slots() {
+    let dispatcher = Dispatcher::default();
+    let _receiver = join(&dispatcher, 1, 2);
+    nothing_waits(&dispatcher);
+    let first = dispatcher.reserve(&queue(), &[]).unwrap();
+    assert_eq!(first.0, session(1));
+    assert!(dispatcher.hold(session(1), step(1), 5));
+    assert!(dispatcher.reserve(&queue(), &[]).is_some());
+    assert!(dispatcher.reserve(&queue(), &[]).is_none(), "one held, one reserved, two slots");
+    // The commit that finishes the held step may already count on its slot.
+    assert!(dispatcher.reserve(&queue(), &[session(1)]).is_some());
+    dispatcher.unreserve(session(1));
+    assert!(!dispatcher.release(session(1), step(1), 4), "another token's end is not this one's");
+    assert!(dispatcher.release(session(1), step(1), 5));
+    assert!(dispatcher.reserve(&queue(), &[]).is_some());
+}
+
+#[test]
+fn steps_that_wait_in_the_table_go_first() {
+    let dispatcher = Dispatcher::default();
+    let _receiver = join(&dispatcher, 1, 1);
+    assert!(dispatcher.reserve(&queue(), &[]).is_none(), "nobody has looked at the table yet");
+    let wakes = dispatcher.wakes(&queue());
+    dispatcher.wake([queue()]);
+    dispatcher.looked(&queue(), wakes);
+    assert!(dispatcher.reserve(&queue(), &[]).is_none(), "a wake during the look is not lost");
+    assert!(dispatcher.reserve_for_backlog(&queue()).is_some());
+    dispatcher.unreserve(session(1));
+    nothing_waits(&dispatcher);
+    assert!(dispatcher.reserve(&queue(), &[]).is_some());
+}
+
+#[test]
+fn agents_take_turns() {
+    let dispatcher = Dispatcher::default();
+    let _receivers = (join(&dispatcher, 1, 8), join(&dispatcher, 2, 8));
+    nothing_waits(&dispatcher);
+    let turns: Vec<_> = (0..4).map(|_| dispatcher.reserve(&queue(), &[]).unwrap().1).collect();
+    assert_eq!(turns, ["agent-1", "agent-2", "agent-1", "agent-2"]);
+}
+
+#[test]
+fn who_drains_or_is_away_gets_nothing() {
+    let dispatcher = Dispatcher::default();
+    let _receiver = join(&dispatcher, 1, 8);
+    nothing_waits(&dispatcher);
+    assert!(dispatcher.set_draining(session(1)));
+    assert!(!dispatcher.set_draining(session(1)), "only the first time is news");
+    assert!(dispatcher.reserve(&queue(), &[]).is_none());
+
+    let _receiver = join(&dispatcher, 2, 8);
+    nothing_waits(&dispatcher);
+    assert_eq!(dispatcher.reserve(&queue(), &[]).unwrap().0, session(2));
+    dispatcher.detach(session(2), 7);
+    assert!(dispatcher.reserve(&queue(), &[]).is_some(), "an old connection's end is not the new one's");
+    dispatcher.detach(session(2), 1);
+    assert!(dispatcher.reserve(&queue(), &[]).is_none());
+}
+
+#[test]
+fn an_agent_that_does_not_read_is_cut_off_and_others_are_not_held_up() {
+    let dispatcher = Dispatcher::default();
+    let mut receiver = join(&dispatcher, 1, 8);
+    assert!(dispatcher.send(session(1), Down::Pong));
+    assert!(dispatcher.send(session(1), Down::Pong));
+    assert!(!dispatcher.send(session(1), Down::Pong), "its queue is full");
+    assert!(!dispatcher.send(session(1), Down::Pong));
+    assert_eq!((receiver.try_recv(), receiver.try_recv()), (Ok(Down::Pong), Ok(Down::Pong)));
+    assert_eq!(receiver.try_recv(), Err(mpsc::error::TryRecvError::Disconnected), "the connection ends");
+    let _again = join(&dispatcher, 1, 8);
+    assert!(dispatcher.send(session(1), Down::Pong), "and resumes");
+}

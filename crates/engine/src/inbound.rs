@@ -1,0 +1,244 @@
+//! What an agent says: taken in order, committed, acknowledged.
+//!
+//! Invariants: a word is enqueued in the order it came and acknowledged after its
+//! commit; one that could not be committed is tried again until it is, or the
+//! session is over.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use quarterdeck_core::task::command::LeaseRef;
+use quarterdeck_core::task::{Command, LeaseToken};
+use quarterdeck_core::{Digest, Refusal, SessionId, Span, Timestamp};
+use quarterdeck_store::rows::StepRef;
+use tokio::sync::Semaphore;
+
+use crate::aggregate::Op;
+use crate::engine::Shared;
+use crate::error::{Error, Result};
+use crate::payloads::detach;
+use crate::session::{Down, RejectReason, Up};
+
+/// Of several words on progress within this time only the last is recorded.
+const PROGRESS_EVERY: Span = Span::from_millis(250);
+
+/// Where the agent's messages go.
+#[derive(Clone)]
+pub struct SessionSender {
+    shared: Arc<Shared>,
+    session: SessionId,
+    /// Messages being worked on.
+    permits: Arc<Semaphore>,
+    progress: Arc<Mutex<BTreeMap<LeaseToken, Spoken>>>,
+}
+
+/// The agent's latest word on its progress with one lease.
+struct Spoken {
+    recorded_at: Timestamp,
+    waiting: Option<Command>,
+}
+
+impl SessionSender {
+    pub(crate) fn new(shared: &Arc<Shared>, session: SessionId) -> Self {
+        let permits = Arc::new(Semaphore::new(shared.options.inbound_max));
+        Self { shared: Arc::clone(shared), session, permits, progress: Arc::default() }
+    }
+
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Takes one message of the agent. Waits only while too many are being worked
+    /// on. False when the session is over.
+    pub async fn say(&self, up: Up) -> bool {
+        self.shared.dispatcher.heard(self.session, self.shared.time.local());
+        match up {
+            Up::Credit(slots) => self.shared.dispatcher.set_slots(self.session, slots),
+            Up::Ping => drop(self.shared.dispatcher.send(self.session, Down::Pong)),
+            Up::Bye => {
+                self.bye().await;
+                return false;
+            }
+            Up::Progress { token, number, fraction, message, checkpoint } => {
+                let mut apart = Vec::new();
+                let checkpoint = detach(checkpoint, &mut apart);
+                let command = |lease| Command::Progress { lease, fraction, message, checkpoint };
+                if let Some((token, lease)) = self.lease(&token, number) {
+                    self.progress(token, command(lease), apart).await;
+                }
+            }
+            Up::Complete { token, number, output } => {
+                let mut apart = Vec::new();
+                let output = detach(output, &mut apart);
+                self.shared.contents.remember(&apart);
+                self.last_word(&token, number, apart, |lease| Command::Complete { lease, output }).await;
+            }
+            Up::Fail { token, number, reason, message, not_retryable, retry_after } => {
+                let fail = |lease| Command::Fail { lease, reason, message, not_retryable, retry_after };
+                self.last_word(&token, number, Vec::new(), fail).await;
+            }
+            Up::Refuse { token, number, message } => {
+                self.last_word(&token, number, Vec::new(), |lease| Command::Refuse { lease, message }).await;
+            }
+        }
+        true
+    }
+
+    /// What the agent speaks of; rejects what is no lease of this store.
+    fn lease(&self, text: &str, number: i64) -> Option<(LeaseToken, LeaseRef)> {
+        let (reason, message) = match text.parse::<LeaseToken>() {
+            Ok(token) if token.epoch == self.shared.store.epoch() => {
+                let (step, session) = (token.step, self.session);
+                return Some((token, LeaseRef { step, session, token: token.sequence, number }));
+            }
+            Ok(_) => (RejectReason::LeaseStale, "the lease is from before the store was restored".to_owned()),
+            Err(error) => (RejectReason::TokenInvalid, error.to_string()),
+        };
+        let reject = Down::Reject { token: text.to_owned(), number, reason, message };
+        self.shared.dispatcher.send(self.session, reject);
+        None
+    }
+
+    /// Records progress now, or a little later together with what comes until then.
+    async fn progress(&self, token: LeaseToken, command: Command, apart: Vec<(Digest, Bytes)>) {
+        let now = self.shared.time.local();
+        let wait = {
+            let mut spoken = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry =
+                spoken.entry(token).or_insert(Spoken { recorded_at: Timestamp::default(), waiting: None });
+            let since = now.since(entry.recorded_at);
+            // A checkpoint is state, not news: it is never dropped for a later word.
+            let keep = matches!(&command, Command::Progress { checkpoint: Some(_), .. });
+            if since >= PROGRESS_EVERY || keep {
+                entry.recorded_at = now;
+                entry.waiting = None;
+                None
+            } else {
+                let first = entry.waiting.replace(command.clone()).is_none();
+                Some((first, Span::from_micros(PROGRESS_EVERY.as_micros() - since.as_micros())))
+            }
+        };
+        match wait {
+            None => self.work(token, command, apart).await,
+            Some((false, _)) => {}
+            Some((true, wait)) => {
+                let sender = self.clone();
+                self.shared.time.spawn(async move {
+                    sender.shared.time.sleep(wait).await;
+                    let waiting = {
+                        let mut spoken = sender.progress.lock().unwrap_or_else(PoisonError::into_inner);
+                        spoken.get_mut(&token).and_then(|entry| {
+                            entry.recorded_at = sender.shared.time.local();
+                            entry.waiting.take()
+                        })
+                    };
+                    if let Some(command) = waiting {
+                        sender.work(token, command, Vec::new()).await;
+                    }
+                });
+            }
+        }
+    }
+
+    /// A message that ends the lease.
+    async fn last_word(
+        &self,
+        token: &str,
+        number: i64,
+        apart: Vec<(Digest, Bytes)>,
+        command: impl FnOnce(LeaseRef) -> Command,
+    ) {
+        if let Some((token, lease)) = self.lease(token, number) {
+            // The last word covers whatever was still waiting to be recorded.
+            self.progress.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+            self.work(token, command(lease), apart).await;
+        }
+    }
+
+    /// Enqueues now, so that order is kept, and answers after the commit.
+    async fn work(&self, token: LeaseToken, command: Command, apart: Vec<(Digest, Bytes)>) {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return;
+        };
+        let number = number_of(&command);
+        let op = Op::Do(command);
+        let first = self.shared.ask_later(token.task, op.clone(), apart.clone(), None);
+        let sender = self.clone();
+        self.shared.time.spawn(async move {
+            let result = match first {
+                Ok(answer) => answer.await.unwrap_or(Err(Error::Draining)),
+                Err(error) => Err(error),
+            };
+            let result = sender.insist(token, op, apart, result.map(drop)).await;
+            sender.reply(token, number, result);
+            drop(permit);
+        });
+    }
+
+    /// Tries again while the store cannot be reached and the session lives.
+    async fn insist(
+        &self,
+        token: LeaseToken,
+        op: Op,
+        apart: Vec<(Digest, Bytes)>,
+        mut result: Result<()>,
+    ) -> Result<()> {
+        let mut pause = Span::from_millis(20);
+        while result.as_ref().is_err_and(Error::is_transient) && self.shared.dispatcher.is_here(self.session)
+        {
+            self.shared.time.sleep(self.shared.time.jitter(pause)).await;
+            pause = Span::from_micros((pause.as_micros() * 2).min(2_000_000));
+            result = self.shared.ask(token.task, op.clone(), apart.clone(), None).await.map(drop);
+        }
+        result
+    }
+
+    fn reply(&self, token: LeaseToken, number: i64, result: Result<()>) {
+        let text = token.to_string();
+        let reply = match result {
+            Ok(()) => Down::Ack { token: text, up_to: number },
+            Err(Error::Refused(Refusal::LeaseStale | Refusal::TaskEnded) | Error::NotFound(_)) => {
+                crate::metrics::stale();
+                let at = StepRef { task: token.task, step: token.step };
+                self.shared.dispatcher.release(self.session, at, token.sequence);
+                let message = "the lease has ended; stop this work and send nothing more for it".to_owned();
+                Down::Reject { token: text, number, reason: RejectReason::LeaseStale, message }
+            }
+            // Not acknowledged: the agent keeps it and sends it again after a resume.
+            Err(Error::Draining) => return,
+            Err(error) if error.is_transient() => return,
+            Err(error) => {
+                tracing::warn!(session = %self.session, task = %token.task, %error, "an agent's message is refused");
+                let message = "the server cannot take this message; see its log".to_owned();
+                Down::Reject { token: text, number, reason: RejectReason::Refused, message }
+            }
+        };
+        self.shared.dispatcher.send(self.session, reply);
+    }
+
+    async fn bye(&self) {
+        // Let what the agent said before be committed first.
+        let all = self.shared.options.inbound_max as u32;
+        drop(self.permits.acquire_many(all).await);
+        match self.shared.store.close_session(self.session, self.shared.replica).await {
+            Ok(_) => {
+                if let Some((_, held)) = self.shared.dispatcher.leave(self.session) {
+                    self.shared.take_back(self.session, held);
+                }
+            }
+            // Then its lease runs out.
+            Err(error) => tracing::warn!(session = %self.session, %error, "a session cannot be closed"),
+        }
+    }
+}
+
+fn number_of(command: &Command) -> i64 {
+    match command {
+        Command::Progress { lease, .. }
+        | Command::Complete { lease, .. }
+        | Command::Fail { lease, .. }
+        | Command::Refuse { lease, .. } => lease.number,
+        _ => 0,
+    }
+}

@@ -1,0 +1,78 @@
+//! Giving queued steps to free slots.
+//!
+//! The table is peeked at without locks and the assigning commit removes the
+//! row: whoever loses a race for a step finds it taken and goes on.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use quarterdeck_core::task::Command;
+use quarterdeck_store::rows::{QueueKey, ReadyKey};
+
+use crate::aggregate::Op;
+use crate::engine::Shared;
+use crate::error::{Error, Result};
+
+/// Steps given away together.
+const LOOK_MAX: u32 = 128;
+
+impl Shared {
+    /// Looks at queues as they become due, until the engine stops.
+    pub async fn pump(self: Arc<Self>) {
+        loop {
+            let due = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                due = self.dispatcher.due() => due,
+            };
+            join_all(due.into_iter().map(|queue| self.pump_queue(queue))).await;
+        }
+    }
+
+    async fn pump_queue(self: &Arc<Self>, queue: QueueKey) {
+        if let Err(error) = self.drain_queue(&queue).await {
+            // The sweeper looks again.
+            tracing::warn!(capability = %queue.capability, %error, "a queue cannot be read");
+        }
+    }
+
+    async fn drain_queue(self: &Arc<Self>, queue: &QueueKey) -> Result<()> {
+        let mut after: Option<ReadyKey> = None;
+        let mut gave = false;
+        loop {
+            let free = self.dispatcher.free_slots(queue);
+            if free == 0 {
+                return Ok(());
+            }
+            let wakes = self.dispatcher.wakes(queue);
+            let limit = free.min(LOOK_MAX);
+            let found = self.store.peek_ready(queue, after.as_ref(), limit).await?;
+            if found.is_empty() {
+                if after.take().is_some() && std::mem::take(&mut gave) {
+                    continue; // from the start again: rows before the cursor may have come
+                }
+                self.dispatcher.looked(queue, wakes);
+                return Ok(());
+            }
+            after = found.last().cloned();
+            let given = join_all(found.into_iter().map(|key| self.give(key))).await;
+            gave |= given.iter().any(Result::is_ok);
+            if given.iter().any(|given| matches!(given, Err(Error::Store(_) | Error::Overloaded { .. }))) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives one queued step to a session with a free slot.
+    async fn give(self: &Arc<Self>, key: ReadyKey) -> Result<()> {
+        let Some((session, agent)) = self.dispatcher.reserve_for_backlog(&key.queue) else {
+            return Ok(());
+        };
+        let command = Command::Assign { step: key.step.step, session, agent };
+        let result = self.ask(key.step.task, Op::Do(command), Vec::new(), None).await;
+        if result.is_err() {
+            self.dispatcher.unreserve(session);
+        }
+        result.map(drop)
+    }
+}

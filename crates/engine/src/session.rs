@@ -1,0 +1,136 @@
+//! What passes between an agent's session and the engine.
+
+use quarterdeck_core::{Payload, SessionId, Span, TaskId, Timestamp};
+
+/// An agent that opens or resumes a session.
+#[derive(Clone, Debug, Default)]
+pub struct Hello {
+    pub agent: String,
+    pub build: String,
+    pub capabilities: Vec<String>,
+    pub slots: u32,
+    /// Project name; empty for the credential's own.
+    pub project: String,
+    /// Empty for a new session.
+    pub resume_token: String,
+    /// Lease tokens that the agent still works on.
+    pub held: Vec<String>,
+}
+
+/// A message of the agent. `token` names the lease, `number` its place in the
+/// lease's sequence of messages.
+#[derive(Clone, Debug)]
+pub enum Up {
+    Credit(u32),
+    Progress {
+        token: String,
+        number: i64,
+        fraction: f64,
+        message: String,
+        checkpoint: Option<Payload>,
+    },
+    Complete {
+        token: String,
+        number: i64,
+        output: Option<Payload>,
+    },
+    Fail {
+        token: String,
+        number: i64,
+        reason: String,
+        message: String,
+        not_retryable: bool,
+        retry_after: Option<Span>,
+    },
+    Refuse {
+        token: String,
+        number: i64,
+        message: String,
+    },
+    Ping,
+    Bye,
+}
+
+/// A message to the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Down {
+    Welcome {
+        session: SessionId,
+        resume_token: String,
+        resumed: bool,
+        lease: Span,
+        ping_interval: Span,
+    },
+    Assign(Box<Assignment>),
+    /// All messages of the lease up to the number are durable.
+    Ack {
+        token: String,
+        up_to: i64,
+    },
+    Reject {
+        token: String,
+        number: i64,
+        reason: RejectReason,
+        message: String,
+    },
+    Revoke {
+        token: String,
+        cause: RevokeCause,
+    },
+    Pong,
+    GoAway {
+        cause: GoAwayCause,
+        deadline: Option<Timestamp>,
+    },
+    /// The session is over; the stream ends with this error.
+    Over(crate::error::Error),
+}
+
+/// A step given to an agent, with everything it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    pub token: String,
+    pub project: String,
+    pub task: TaskId,
+    pub step_key: String,
+    pub capability: String,
+    pub attempt: u32,
+    pub input: Option<Payload>,
+    /// Outputs of the steps that this one comes after. Content that did not fit
+    /// is left where it is stored.
+    pub dependencies: Vec<(String, Option<Payload>)>,
+    pub checkpoint: Option<Payload>,
+    pub deadline: Option<Timestamp>,
+    pub progress_timeout: Option<Span>,
+    /// The same for every attempt of the step.
+    pub idempotency_key: String,
+}
+
+/// Why an agent's message does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// The lease is not the step's current one.
+    LeaseStale,
+    /// The lease token is not one of ours.
+    TokenInvalid,
+    /// The message itself cannot be taken, ever.
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeCause {
+    TaskCanceled,
+    TaskEnded,
+    Timeout,
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoAwayCause {
+    /// Reconnect elsewhere with the resume token.
+    Rotate,
+    /// Finish and end.
+    Drain,
+    /// Another connection resumed this session.
+    Replaced,
+}

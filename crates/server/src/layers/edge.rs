@@ -1,0 +1,183 @@
+//! The one service behind every connection.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::{Request, Response};
+use quarterdeck_engine::{Clock, Entropy};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::Service;
+use tracing::Instrument as _;
+
+use super::admit::admit;
+use super::body::{End, WatchedBody};
+use super::methods::{Kind, Method};
+use super::observe::{Call, REQUEST_ID, RequestIds};
+use super::{deadline, transport};
+use crate::auth::{Authenticator, Caller};
+use crate::config::Limits;
+use crate::status::{self, Failure, Fault};
+
+/// When streams end although nobody asked them to.
+#[derive(Clone, Debug, Default)]
+pub struct Endings {
+    /// The drain has begun: watches end now.
+    pub watches: CancellationToken,
+    /// It is about to be over: workers' sessions end now.
+    pub sessions: CancellationToken,
+}
+
+#[derive(Clone)]
+pub struct Edge {
+    shared: Arc<Shared>,
+    routes: Routes,
+}
+
+struct Shared {
+    authenticator: Authenticator,
+    limits: Limits,
+    ids: RequestIds,
+    clock: Arc<dyn Clock>,
+    endings: Endings,
+}
+
+impl Edge {
+    pub fn new(
+        routes: Routes,
+        authenticator: Authenticator,
+        limits: Limits,
+        (clock, entropy): (Arc<dyn Clock>, &dyn Entropy),
+        endings: Endings,
+    ) -> Self {
+        let ids = RequestIds::new(entropy);
+        let shared = Shared { authenticator, limits, ids, clock, endings };
+        Self { shared: Arc::new(shared), routes: routes.prepare() }
+    }
+
+    async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if let Some(refused) = transport::refuse(&request) {
+            return refused;
+        }
+        let method = Method::find(request.uri().path());
+        let id = self.shared.ids.of(request.headers());
+        let label = method.map_or("unknown", |method| method.path);
+        let call = Call::begin(label, id, Arc::clone(&self.shared.clock));
+        let span = call.span.clone();
+        let (mut response, end) = async move {
+            match self.handle(request, method).await {
+                Ok(answered) => answered,
+                Err(failure) => (status::response(failure), None),
+            }
+        }
+        .instrument(span)
+        .await;
+        if method.is_some_and(|method| matches!(method.kind, Kind::Guarded(_))) {
+            status::complete(response.headers_mut());
+        }
+        response.headers_mut().insert(REQUEST_ID, call.id.clone());
+        finish(response, end, call)
+    }
+
+    async fn handle<B>(
+        mut self,
+        mut request: Request<B>,
+        method: Option<&'static Method>,
+    ) -> Result<(Response<Body>, Option<End>), Failure>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Some(method) = method else {
+            let path = request.uri().path().chars().take(200).collect();
+            return Err(Fault::MethodUnknown { path }.into());
+        };
+        let time = deadline::of(request.headers(), &self.shared.limits)?;
+        let work = async {
+            let mut caller = None;
+            if let Kind::Guarded(access) = method.kind {
+                let known = self.shared.authenticator.authenticate(request.headers()).await?;
+                admit(&known.principal, access)?;
+                request.extensions_mut().insert(known.clone());
+                caller = Some(known);
+            }
+            // The router is always ready and never fails.
+            let answered = AssertUnwindSafe(self.routes.call(request)).catch_unwind().await;
+            match answered {
+                Ok(Ok(response)) => Ok((response, caller)),
+                Ok(Err(never)) => match never {},
+                Err(_panic) => {
+                    tracing::error!("a handler panicked");
+                    Err(Failure::from(Fault::Defect))
+                }
+            }
+        };
+        if !method.streaming {
+            let within = tokio::time::timeout(time, work).await;
+            let (response, _) = within.map_err(|_| Fault::DeadlineExceeded)??;
+            return Ok((response, None));
+        }
+        let (response, caller) = work.await?;
+        Ok((response, Some(ending(Arc::clone(&self.shared), method, caller))))
+    }
+}
+
+/// Ready when the stream has to end.
+fn ending(shared: Arc<Shared>, method: &'static Method, caller: Option<Caller>) -> End {
+    Box::pin(async move {
+        let token = match method.is_session() {
+            true => &shared.endings.sessions,
+            false => &shared.endings.watches,
+        };
+        let credential = async {
+            match &caller {
+                Some(caller) => shared.authenticator.until_invalid(caller).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = token.cancelled() => Fault::Draining.into(),
+            error = credential => error.into(),
+        }
+    })
+}
+
+/// Watches the answer to its end; one without a body ends here.
+fn finish(response: Response<Body>, end: Option<End>, mut call: Call) -> Response<Body> {
+    if let Some(code) = status::code_of(response.headers()) {
+        call.code(code);
+        return response;
+    }
+    response.map(|body| Body::new(WatchedBody::new(body, end, call)))
+}
+
+impl<B> Service<Request<B>> for Edge
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let edge = self.clone();
+        Box::pin(async move { Ok(edge.answer(request).await) })
+    }
+}

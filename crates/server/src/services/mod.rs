@@ -1,0 +1,52 @@
+//! One file a service: take the caller from the request, convert, call the
+//! engine, convert. Nothing is decided here.
+
+mod agents;
+mod keys;
+mod projects;
+mod session;
+mod tasks;
+mod watches;
+mod worker;
+
+use std::sync::Arc;
+
+use quarterdeck_api::operations::v1::key_service_server::KeyServiceServer;
+use quarterdeck_api::operations::v1::project_service_server::ProjectServiceServer;
+use quarterdeck_api::orchestration::v1::agent_service_server::AgentServiceServer;
+use quarterdeck_api::orchestration::v1::task_service_server::TaskServiceServer;
+use quarterdeck_api::orchestration::v1::worker_service_server::WorkerServiceServer;
+use quarterdeck_engine::{Engine, Principal};
+use tokio_util::task::TaskTracker;
+use tonic::Request;
+use tonic::service::Routes;
+
+use crate::auth::Caller;
+use crate::status::{Failure, Fault};
+
+/// All services of the contract, each with the message limit.
+pub fn routes(engine: &Engine, tracker: &TaskTracker, message_size: u32) -> Routes {
+    let limit = message_size as usize;
+    let (engine, tracker) = (engine.clone(), tracker.clone());
+    Routes::new(TaskServiceServer::new(tasks::Tasks(engine.clone())).max_decoding_message_size(limit))
+        .add_service(AgentServiceServer::new(agents::Agents(engine.clone())).max_decoding_message_size(limit))
+        .add_service(
+            ProjectServiceServer::new(projects::Projects(engine.clone())).max_decoding_message_size(limit),
+        )
+        .add_service(KeyServiceServer::new(keys::Keys(engine.clone())).max_decoding_message_size(limit))
+        .add_service(
+            WorkerServiceServer::new(worker::Worker { engine, tracker }).max_decoding_message_size(limit),
+        )
+}
+
+/// Who calls, as the edge has found out.
+fn caller<T>(request: &Request<T>) -> Result<Arc<Principal>, Failure> {
+    match request.extensions().get::<Caller>() {
+        Some(caller) => Ok(Arc::clone(&caller.principal)),
+        None => {
+            // The edge lets nobody through without one.
+            tracing::error!("a handler was reached without a caller");
+            Err(Fault::Defect.into())
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What the engine may ask of a store.
+//!
+//! "Not found" is `Ok(None)`. Every list has a limit that the caller gives.
+//! Times come from the database's clock only where a method says so; it is the
+//! only clock that leases, deadlines and `valid_until` are compared with.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use uuid::Uuid;
+
+use crate::commit::{Commit, Outcome, RequestKey, RequestRecord};
+use crate::error::StoreError;
+use crate::rows::{
+    EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey, Renewed, SessionRow, TaskFilter, TaskRow,
+};
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The whole store.
+pub trait Store: Log + Dispatch + Sessions + Catalog + 'static {}
+
+impl<T: Log + Dispatch + Sessions + Catalog + 'static> Store for T {}
+
+/// The log: the truth.
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// Applies each commit of the batch whole or not at all, in one durable write.
+    /// Commits of one batch are disjoint: no two append to one stream, no one
+    /// guards what another appends to, no two share a request key. Answers one outcome
+    /// a commit, in order. `Err` is for the batch as a whole; after
+    /// [`StoreError::Unknown`] submit the same commits again.
+    async fn commit(&self, batch: &[Commit]) -> Result<Vec<Outcome>>;
+
+    /// Rows of a stream with events after `sequence`, oldest first, at most
+    /// `limit` rows. The first may begin before: rows hold several events.
+    async fn load(&self, stream: StreamId, after: u64, limit: u32) -> Result<Vec<EventRow>>;
+
+    /// Heads of those of `streams` that exist, in any order. At most 1,000.
+    async fn heads(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, u64)>>;
+
+    /// Task events of a project with a position after `position`, in commit order.
+    async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>>;
+
+    /// Position of the last commit; 0 in an empty log.
+    async fn position(&self) -> Result<i64>;
+
+    async fn payload(&self, digest: Digest) -> Result<Option<Bytes>>;
+
+    /// The record of a granted request.
+    async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>>;
+
+    /// Forgets requests granted before `before`, at most `limit`; how many.
+    async fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u64>;
+
+    /// Whether the log holds this very commit as the one that brought `stream`
+    /// from `expected` on, and when.
+    async fn find_commit(
+        &self,
+        id: CommitId,
+        stream: StreamId,
+        expected: u64,
+    ) -> Result<Option<(Timestamp, i64)>>;
+
+    /// The database's clock.
+    async fn now(&self) -> Result<Timestamp>;
+
+    /// Grows whenever the store is restored; part of cursors and lease tokens.
+    fn epoch(&self) -> u32;
+}
+
+/// What dispatch peeks at. Nothing here locks: commits decide.
+#[async_trait]
+pub trait Dispatch: Send + Sync {
+    /// The first ready steps of a queue in order, after `after` if given.
+    async fn peek_ready(
+        &self,
+        queue: &QueueKey,
+        after: Option<&ReadyKey>,
+        limit: u32,
+    ) -> Result<Vec<ReadyKey>>;
+
+    /// Tasks whose timer is due at `now`, earliest first.
+    async fn due_timers(&self, now: Timestamp, limit: u32) -> Result<Vec<(TaskId, Timestamp)>>;
+
+    /// Leases held by any of the sessions. At most 1,000 sessions.
+    async fn leases_of(&self, sessions: &[SessionId]) -> Result<Vec<LeaseRow>>;
+
+    /// Leases whose session has ended or expired.
+    async fn orphaned_leases(&self, limit: u32) -> Result<Vec<LeaseRow>>;
+}
+
+/// Sessions: conditional updates by the database's clock, outside the log.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Opens a session for `lease` from now; `created_at` and `expires_at` of the
+    /// argument are ignored. Answers the row as stored.
+    async fn open_session(&self, session: &SessionRow, lease: Span) -> Result<SessionRow>;
+
+    /// Takes over a live session for this replica if its lease has not run out and
+    /// the hash of its resume token is `resume_hash`, and renews it. `None` if not.
+    /// Slots, capabilities and build become those given.
+    async fn resume_session(&self, session: &SessionRow, lease: Span) -> Result<Option<SessionRow>>;
+
+    /// Renews those sessions that are live, unexpired and held by `replica`.
+    /// Those missing from the answer are lost to it.
+    async fn renew_sessions(
+        &self,
+        sessions: &[SessionId],
+        replica: Uuid,
+        lease: Span,
+    ) -> Result<Vec<Renewed>>;
+
+    /// Ends a live session by its agent's wish. False if it was not live, or is
+    /// held by another replica.
+    async fn close_session(&self, session: SessionId, replica: Uuid) -> Result<bool>;
+
+    /// Marks live sessions whose lease has run out as expired. Final. At most
+    /// `limit`; which.
+    async fn expire_sessions(&self, limit: u32) -> Result<Vec<SessionId>>;
+
+    /// Asks live sessions of the project to finish: one, or all of an agent.
+    /// Answers those that are draining now.
+    async fn drain_sessions(
+        &self,
+        project: ProjectId,
+        session: Option<SessionId>,
+        agent: Option<&str>,
+    ) -> Result<Vec<SessionRow>>;
+
+    async fn session(&self, session: SessionId) -> Result<Option<SessionRow>>;
+
+    /// Sessions of a project, newest first, before `before` if given, with the
+    /// number of steps each holds.
+    async fn list_sessions(
+        &self,
+        project: ProjectId,
+        agent: Option<&str>,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<(SessionRow, u32)>>;
+
+    /// Deletes ended sessions without leases that ended before `before`; how many.
+    async fn forget_sessions(&self, before: Timestamp, limit: u32) -> Result<u64>;
+}
+
+/// Lists.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// Tasks of a project, newest first, before `before` if given. Looks at a
+    /// bounded number of rows: fewer than `limit` with `Some` place to go on from
+    /// means that there may be more.
+    async fn list_tasks(
+        &self,
+        project: ProjectId,
+        filter: &TaskFilter,
+        before: Option<TaskId>,
+        limit: u32,
+    ) -> Result<(Vec<TaskRow>, Option<TaskId>)>;
+
+    /// Projects by name, after `after` if given.
+    async fn list_projects(&self, after: Option<&str>, limit: u32) -> Result<Vec<ProjectRow>>;
+
+    /// Keys, newest first, before `before` if given. `within`: only keys that cover
+    /// nothing but these projects.
+    async fn list_keys(
+        &self,
+        within: Option<&[String]>,
+        before: Option<StreamId>,
+        limit: u32,
+    ) -> Result<Vec<StreamId>>;
+}
