@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use quarterdeck_client::{Client, Config};
-use quarterdeck_harness::{Database, DevOptions, Quarterdeck, Redis, Secrets, ServeOptions};
+use quarterdeck_harness::{Database, Quarterdeck, Redis, Secrets, ServeOptions};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -69,9 +69,12 @@ impl Stack {
     /// A `quarterdeck dev` of one's own.
     pub async fn sqlite(pace: Pace) -> Self {
         let directory = tempfile::Builder::new().prefix("quarterdeck-dev-").tempdir().unwrap();
-        let options = dev_options(directory.path(), pace);
+        let server = match pace {
+            Pace::Usual => Quarterdeck::dev(directory.path()).await,
+            Pace::Quick => quick_sqlite(directory.path()).await,
+        };
         Self {
-            replicas: vec![Quarterdeck::dev_with(options).await.unwrap()],
+            replicas: vec![server.unwrap()],
             redis: None,
             database: None,
             directory: Some(directory),
@@ -90,9 +93,9 @@ impl Stack {
 
     async fn postgres(pace: Pace, redis: Option<Redis>) -> Self {
         let database = Database::fresh().await.unwrap();
-        let mut options = ServeOptions::new(&database, &Secrets::new().unwrap());
+        let mut options = ServeOptions::new(&database, &Secrets::new().unwrap()).arg("--migrate");
         if pace == Pace::Quick {
-            options = options.session_lease(QUICK_LEASE).arg("--renew-every").arg(QUICK_RENEWAL);
+            options = quick(options);
         }
         if let Some(redis) = &redis {
             options = options.redis(redis);
@@ -129,13 +132,14 @@ impl Stack {
     }
 }
 
-fn dev_options(directory: &Path, pace: Pace) -> DevOptions {
-    let options = DevOptions::new(directory);
-    match pace {
-        Pace::Usual => options,
-        Pace::Quick => {
-            let lease = format!("{}ms", QUICK_LEASE.as_millis());
-            options.arg("--session-lease").arg(lease).arg("--renew-every").arg(QUICK_RENEWAL)
-        }
-    }
+/// `dev` has no flag for leases; `serve` does the same on the same kind of file.
+async fn quick_sqlite(directory: &Path) -> anyhow::Result<Quarterdeck> {
+    let file = directory.join("quarterdeck.db");
+    let unused = Database::fresh().await?;
+    let options = quick(ServeOptions::new(&unused, &Secrets::new()?));
+    Quarterdeck::serve(options.database_url(format!("sqlite://{}", file.display())).arg("--migrate")).await
+}
+
+fn quick(options: ServeOptions) -> ServeOptions {
+    options.session_lease(QUICK_LEASE).arg("--renew-every").arg(QUICK_RENEWAL)
 }

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use quarterdeck_engine::ports::{Entropy, SystemEntropy};
 use quarterdeck_engine::{LocalBus, Options};
 use quarterdeck_server::{AuthSettings, LogSettings, SecretSource, Settings};
-use quarterdeck_store::Store;
+use quarterdeck_store::sql::{PgOptions, SqliteOptions};
+use quarterdeck_store::{SqlStore, Store};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +89,18 @@ pub fn batches_in_flight(store: StoreKind) -> usize {
 }
 
 /// Opens and migrates a store. `name` tells SQLite files in one directory apart.
+/// The defaults hold: SQLite with `synchronous=FULL`.
+///
+/// # Errors
+/// A database that cannot be reached, or has a newer schema.
 pub async fn open(location: &Location<'_>, name: &str) -> Result<Arc<dyn Store>> {
-    let _ = (location, name);
-    bail!("STORE")
+    let store = match location {
+        Location::Sqlite(directory) => {
+            let path = directory.join(name).with_extension("db");
+            SqlStore::open_sqlite(path, SqliteOptions::default()).await?
+        }
+        Location::Postgres(url) => SqlStore::open_postgres(url, PgOptions::default()).await?,
+    };
+    store.migrate().await?;
+    Ok(Arc::new(store))
 }

@@ -10,7 +10,7 @@ use crate::connect::Globals;
 /// Try `quarterdeck demo` first: three agents digest the documents of this directory.
 /// Then `quarterdeck dev` for a server of your own.
 #[derive(Debug, Parser)]
-#[command(name = "quarterdeck", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "quarterdeck", version, max_term_width = 100)]
 #[command(after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.

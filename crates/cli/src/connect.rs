@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quarterdeck_client::{Client, Config};
+use quarterdeck_client::{Client, Config, Origin};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,6 +13,9 @@ use crate::output::Format;
 
 /// Longest wait of a probe for each of connecting and answering.
 const PROBE: Duration = Duration::from_secs(3);
+/// Where systems keep the certificates of public authorities.
+const SYSTEM_CAS: &[&str] =
+    &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 /// Files with one line in them are not longer than this.
 const SHORT_FILE: u64 = 64 * 1024;
 
@@ -38,7 +41,7 @@ pub struct Globals {
     /// Project to work in; needed where the key covers several.
     #[arg(long, global = true, env = "QUARTERDECK_PROJECT", value_name = "NAME")]
     pub project: Option<String>,
-    /// Certificates (PEM) of who may sign the server's; needed for https.
+    /// Certificates (PEM) of who may sign the server's [default: the system's].
     #[arg(long, global = true, env = "QUARTERDECK_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// Allow http to another machine; the key is then readable on the way.
@@ -54,7 +57,7 @@ pub struct Globals {
         default_value_t,
         value_name = "FORMAT"
     )]
-    pub output: Format,
+    pub format: Format,
 }
 
 impl Globals {
@@ -74,6 +77,8 @@ impl Globals {
         if let Some(path) = &self.ca_file {
             let pem = std::fs::read(path).map_err(|error| unreadable(path, "--ca-file", &error))?;
             config.ca_pem = Some(pem);
+        } else if self.address.starts_with("https://") {
+            config.ca_pem = SYSTEM_CAS.iter().find_map(|path| std::fs::read(path).ok());
         }
         Ok(config)
     }
@@ -91,13 +96,27 @@ impl Globals {
     /// # Errors
     /// Nobody answers at the address, or it is not one.
     pub async fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(self.config()?).await?)
+        self.connect(self.config()?).await
+    }
+
+    /// A client connected with these settings.
+    ///
+    /// # Errors
+    /// As [`Globals::client`].
+    pub async fn connect(&self, config: Config) -> Result<Client, Failure> {
+        Client::connect(config).await.map_err(|error| {
+            let flag = (error.origin == Origin::Client).then_some("--address");
+            let failure = Failure::from(error);
+            flag.map_or(failure.clone(), |flag| failure.at(flag))
+        })
     }
 
     /// Adds where a failure happened and, where nobody answered, what the probe found.
     pub async fn explain(&self, failure: Failure) -> Failure {
-        if !failure.unanswered {
-            return failure;
+        match failure.word {
+            Origin::Client => return failure,
+            Origin::Server => return failure.at(&self.address),
+            Origin::Transport => {}
         }
         let Some(address) = Address::parse(&self.address) else {
             return failure

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use quarterdeck_client::api::errors::v1::Reason as Known;
-use quarterdeck_client::{Code, Error, Origin};
+use quarterdeck_client::{Code, Error, FieldViolation, Origin};
 
 /// The kinds of failure, as exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub struct Failure {
     pub fix: Vec<String>,
     /// Its kind.
     pub exit: Exit,
-    /// True where nobody answered, so that it is worth asking who listens there.
-    pub unanswered: bool,
+    /// Whose word it is.
+    pub word: Origin,
 }
 
 impl Failure {
@@ -106,8 +106,10 @@ impl From<Error> for Failure {
         let words = if error.message.is_empty() { error.code.to_string() } else { error.message.clone() };
         let what = if reason.is_empty() { words } else { format!("{words} ({reason})") };
         let mut failure = Self::new(exit, what);
-        failure.unanswered = error.origin == Origin::Transport;
-        for violation in &error.fields {
+        failure.word = error.origin;
+        // One broken field is often the whole message already.
+        let news = |violation: &&FieldViolation| !error.message.starts_with(&violation.field);
+        for violation in error.fields.iter().filter(news) {
             failure.details.push(format!("{}: {}", violation.field, violation.description));
         }
         failure.fix.extend(advice(&error).map(str::to_owned));
@@ -150,10 +152,8 @@ fn advice(error: &Error) -> Option<&'static str> {
         Known::TaskNotFound => "`quarterdeck task list` shows the tasks of a project",
         Known::SessionNotFound => "`quarterdeck agent list` shows the agents of a project",
         Known::KeyNotFound => "`quarterdeck key list` shows the keys",
-        Known::TaskEnded => {
-            "an ended task does not change; `quarterdeck task retry <id>` makes a new one of it"
-        }
-        Known::TaskNotRetryable => "only failed and cancelled tasks can be retried",
+        Known::TaskEnded => "`quarterdeck task retry <id>` makes a new task of a failed or cancelled one",
+        Known::TaskNotRetryable => "create a new one: quarterdeck task create <PLANFILE>",
         Known::RequestIdReused => "use another --request-id for another request",
         Known::StoreUnavailable => {
             "look at the server's database; `quarterdeck doctor --database-url ..` examines it"
@@ -188,7 +188,7 @@ mod tests {
             reason: quarterdeck_client::Reason::Known(Known::PlanInvalid),
             message: "the plan has a cycle".to_owned(),
             retry_after: None,
-            fields: vec![quarterdeck_client::FieldViolation {
+            fields: vec![FieldViolation {
                 field: "plan.steps[1].after".to_owned(),
                 description: "leads back to `a`".to_owned(),
             }],

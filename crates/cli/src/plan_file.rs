@@ -6,9 +6,9 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use quarterdeck_client::api::orchestration::v1::Plan;
+use quarterdeck_client::api::orchestration::v1::{Plan, PlanStep};
 use quarterdeck_client::from_json;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::connect::unreadable;
 use crate::failure::Failure;
@@ -63,31 +63,86 @@ pub fn value(text: &str, name: &str) -> Result<Value, Failure> {
 /// # Errors
 /// A key or a value does not belong into a plan.
 pub fn plan(value: Value, text: &str, name: &str) -> Result<Plan, Failure> {
-    from_json::<Plan>(value).map_err(|error| {
-        let line = line_of(&error.message, text);
+    from_json::<Plan>(value.clone()).map_err(|error| {
+        let culprit = culprit(&value).unwrap_or(Culprit { path: Vec::new(), step: None, why: error.message });
+        let line = culprit.line(text);
         let place = line.map_or(name.to_owned(), |line| format!("{name}:{line}"));
-        let mut failure = Failure::usage(error.message).at(place);
+        let mut failure = Failure::usage(culprit.words()).at(place);
         if let Some(line) = line {
             let words = text.lines().nth(line - 1).unwrap_or_default().trim_end();
             failure = failure.detail(format!("{line} | {words}"));
         }
-        failure.fix("proto/quarterdeck/orchestration/v1/plan.proto names every key of a plan")
+        failure
+            .fix("proto/quarterdeck/orchestration/v1/plan.proto names every key of a plan and what it takes")
     })
 }
 
-/// The line that holds the word a complaint quotes, if only one line does.
-fn line_of(message: &str, text: &str) -> Option<usize> {
-    let quoted = message.split(['\'', '`', '"']).skip(1).step_by(2);
-    for word in quoted.filter(|word| !word.is_empty()) {
-        let holds = |line: &&str| {
-            line.split(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).any(|w| w == word)
-        };
-        let mut lines = text.lines().zip(1..).filter(|(line, _)| holds(line));
-        if let (Some((_, line)), None) = (lines.next(), lines.next()) {
-            return Some(line);
+/// The part of a plan that does not fit.
+#[derive(Debug)]
+struct Culprit {
+    /// Keys that lead to it, below its step if it is in one.
+    path: Vec<String>,
+    /// Number of its step, and the step's name.
+    step: Option<(usize, String)>,
+    why: String,
+}
+
+/// Finds the smallest part that is refused on its own, for the refusal itself does not say where.
+fn culprit(plan: &Value) -> Option<Culprit> {
+    let top = plan.as_object()?;
+    for (key, value) in top.iter().filter(|(key, _)| *key != "steps") {
+        if let Err(error) = from_json::<Plan>(json!({ key: value })) {
+            return Some(Culprit { path: vec![key.clone()], step: None, why: error.message });
+        }
+    }
+    for (index, step) in top.get("steps")?.as_array()?.iter().enumerate() {
+        let Err(error) = from_json::<PlanStep>(step.clone()) else { continue };
+        let (path, why) = dig(step, &[]).unwrap_or((Vec::new(), error.message));
+        let name = step["key"].as_str().unwrap_or_default().to_owned();
+        return Some(Culprit { path, step: Some((index, name)), why });
+    }
+    None
+}
+
+/// The deepest key below a step whose value is refused, and the refusal.
+fn dig(value: &Value, path: &[String]) -> Option<(Vec<String>, String)> {
+    for (key, inner) in value.as_object()? {
+        let mut path = path.to_vec();
+        path.push(key.clone());
+        let alone = path.iter().rev().fold(inner.clone(), |inner, key| json!({ key: inner }));
+        if let Err(error) = from_json::<PlanStep>(alone) {
+            return dig(inner, &path).or(Some((path, error.message)));
         }
     }
     None
+}
+
+impl Culprit {
+    fn words(&self) -> String {
+        let why = self.why.split_once(": ").map_or(self.why.as_str(), |(_, why)| why);
+        let at = self.path.join(".");
+        match &self.step {
+            None if self.path.is_empty() => self.why.clone(),
+            None => format!("`{at}` does not fit: {why}"),
+            Some((index, name)) if self.path.is_empty() => format!("step {} (`{name}`): {why}", index + 1),
+            Some((index, name)) => format!("`{at}` of step {} (`{name}`) does not fit: {why}", index + 1),
+        }
+    }
+
+    /// The line of the last key, looked for from the line that names its step.
+    fn line(&self, text: &str) -> Option<usize> {
+        let key = self.path.last()?;
+        let holds = |line: &str, word: &str| {
+            let mut words = line.split(|c: char| !(c.is_alphanumeric() || "_-.".contains(c)));
+            words.any(|found| found == word)
+        };
+        let names_step = |line: &str, name: &str| holds(line, "key") && holds(line, name);
+        let from = match &self.step {
+            Some((_, name)) => text.lines().position(|line| names_step(line, name))?,
+            None => 0,
+        };
+        text.lines().zip(1..).skip(from).find(|(line, _)| holds(line, key)).map(|(_, line)| line)
+    }
 }
 
 #[cfg(test)]
@@ -122,10 +177,21 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_key_is_named_with_its_line() {
-        let failure = parse("steps:\n  - key: a\n    capabilty: echo\n", "my.plan.yaml").unwrap_err();
-        let text = failure.render(false);
-        assert!(text.contains("capabilty") && text.contains("my.plan.yaml:3"), "{text}");
+    fn what_does_not_fit_is_named_with_its_line() {
+        let step = |more: &str| format!("steps:\n  - key: a\n    capability: x\n  - key: b\n{more}");
+        for (text, words, place) in [
+            (step("    capabilty: echo\n"), "`capabilty` of step 2 (`b`)", "p.yaml:5"),
+            (step("    capability: x\n    priority: high\n"), "`priority` of step 2 (`b`)", "p.yaml:6"),
+            (step("    timeouts: {attempt: 5}\n"), "`timeouts.attempt` of step 2 (`b`)", "p.yaml:5"),
+            (step("    retry:\n      maxAttempts: many\n"), "`retry.maxAttempts` of step 2", "p.yaml:6"),
+            (step("    after: a\n"), "`after` of step 2", "p.yaml:5"),
+            ("timeout: soon\nsteps: []\n".to_owned(), "`timeout` does not fit", "p.yaml:1"),
+            ("step: []\n".to_owned(), "`step` does not fit", "p.yaml:1"),
+        ] {
+            let failure = parse(&text, "p.yaml").unwrap_err();
+            assert!(failure.what.contains(words), "{}", failure.render(false));
+            assert_eq!(failure.place.as_deref(), Some(place), "{}", failure.render(false));
+        }
     }
 
     #[test]

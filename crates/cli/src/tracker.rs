@@ -113,8 +113,14 @@ impl Tracker {
         }
         let time = task.create_time.map_or_else(String::new, |time| time_of_day(time.seconds, time.nanos));
         let (done, all) = (self.done(), task.step_count);
-        let state = lower(task.state().as_str_name(), "TASK_STATE_");
-        let words = format!("{} is {state}, {done} of {all} steps done", task.id);
+        let state = match task.state() {
+            TaskState::Running => "is running",
+            TaskState::Succeeded => "has succeeded",
+            TaskState::Failed => "has failed",
+            TaskState::Canceled => "was cancelled",
+            TaskState::Unspecified => "is in a state that this version does not know",
+        };
+        let words = format!("{} {state}, {done} of {all} steps done", task.id);
         vec![Line { time, step: String::new(), words, mood: Mood::Plain }]
     }
 
@@ -242,11 +248,19 @@ fn seen(step: &quarterdeck_client::api::orchestration::v1::Step) -> Seen {
 
 /// How a task ended, in words.
 pub fn ending(state: TaskState, reason: Option<&StopReason>) -> String {
-    let state = lower(state.as_str_name(), "TASK_STATE_");
-    let Some(reason) = reason.filter(|reason| reason.code() != StopCode::Completed) else {
-        return format!("the task {state}");
+    let verb = match state {
+        TaskState::Succeeded => "succeeded",
+        TaskState::Failed => "failed",
+        TaskState::Canceled => "was cancelled",
+        TaskState::Running | TaskState::Unspecified => "has not ended",
     };
-    let mut words = format!("the task {state}: {}", lower(reason.code().as_str_name(), "STOP_CODE_"));
+    // These two codes say no more than the state.
+    let tells = |reason: &&StopReason| !matches!(reason.code(), StopCode::Completed | StopCode::Canceled);
+    let mut words = format!("the task {verb}");
+    let Some(reason) = reason else { return words };
+    if tells(&reason) {
+        words.push_str(&format!(": {}", lower(reason.code().as_str_name(), "STOP_CODE_")));
+    }
     if !reason.step_key.is_empty() {
         words.push_str(&format!(" at {}", reason.step_key));
     }

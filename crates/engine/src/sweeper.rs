@@ -117,9 +117,16 @@ impl Shared {
         Ok(())
     }
 
+    /// Ticks the tasks whose timer is due, and remembers when the next one is.
     async fn fire_timers(self: &Arc<Self>) -> Result<()> {
+        // Reset before reading: what is committed after this counts itself in.
         self.next_due.store(i64::MAX, Ordering::Relaxed);
-        let due = self.store.due_timers(self.time.now(), LOOK_MAX).await?;
+        let now = self.time.now();
+        let soon = self.store.due_timers(now.plus(SLOW), LOOK_MAX).await?;
+        let (due, later): (Vec<_>, Vec<_>) = soon.into_iter().partition(|(_, at)| *at <= now);
+        if let Some(&(_, next)) = later.first() {
+            self.next_due(next);
+        }
         let ticks = due.into_iter().map(|(task, _)| self.ask(task, Op::Do(Command::Tick), Vec::new(), None));
         for result in futures::future::join_all(ticks).await {
             match result {

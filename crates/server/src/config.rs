@@ -378,7 +378,8 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         let public = SocketAddr::from(([0, 0, 0, 0], 7444));
-        let cases: Vec<(&str, Box<dyn FnOnce(&mut Settings)>)> = vec![
+        type Change = Box<dyn FnOnce(&mut Settings)>;
+        let cases: Vec<(&str, Change)> = vec![
             ("metrics address", Box::new(move |s| s.metrics_listen = Some(public))),
             ("metrics address", Box::new(|s| s.metrics_listen = Some(s.listen))),
             ("credentials", Box::new(|s| s.auth.bootstrap = None)),

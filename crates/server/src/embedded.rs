@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use quarterdeck_engine::ports::{Entropy, SystemEntropy};
 use quarterdeck_engine::{LocalBus, Options};
-use quarterdeck_store::Store;
+use quarterdeck_store::sql::SqliteOptions;
+use quarterdeck_store::{SqlStore, Store};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,7 @@ impl Default for EmbeddedOptions {
 /// A server in this process. Dropping it begins its drain.
 pub struct Embedded {
     running: Running,
+    store: Arc<SqlStore>,
     credential: String,
 }
 
@@ -92,8 +94,9 @@ impl Embedded {
         };
         let config = settings.validate()?;
         let store = open(&options.storage).await?;
-        let running = serve(config, store, Arc::new(LocalBus::default()), CancellationToken::new()).await?;
-        Ok(Self { running, credential: format!("qd_bootstrap_{secret}") })
+        let served: Arc<dyn Store> = Arc::<SqlStore>::clone(&store);
+        let running = serve(config, served, Arc::new(LocalBus::default()), CancellationToken::new()).await?;
+        Ok(Self { running, store, credential: format!("qd_bootstrap_{secret}") })
     }
 
     /// Where clients connect: `http://127.0.0.1:<port>`.
@@ -121,13 +124,15 @@ impl Embedded {
 
     /// Ready once the server has stopped, which it does when told to.
     pub async fn wait(self) -> Stopped {
-        self.running.wait().await
+        let stopped = self.running.wait().await;
+        self.store.close().await;
+        stopped
     }
 
     /// Drains and stops.
     pub async fn stop(self) -> Stopped {
         self.running.shutdown().cancel();
-        self.running.wait().await
+        self.wait().await
     }
 }
 
@@ -161,8 +166,16 @@ fn kept_pepper(database: &Path) -> Result<String, StartError> {
     }
 }
 
-async fn open(_storage: &Storage) -> Result<Arc<dyn Store>, StartError> {
-    Err(StartError::Store { problem: "placeholder until the SQL store is there".to_owned(), mend: "" })
+/// Opens the store and brings its schema up to date.
+async fn open(storage: &Storage) -> Result<Arc<SqlStore>, StartError> {
+    let opened = match storage {
+        Storage::Memory => SqlStore::memory().await,
+        Storage::File(path) => match SqlStore::open_sqlite(path, SqliteOptions::default()).await {
+            Ok(store) => store.migrate().await.map(|_| store),
+            Err(error) => Err(error),
+        },
+    };
+    opened.map(Arc::new).map_err(StartError::store)
 }
 
 #[cfg(test)]

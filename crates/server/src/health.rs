@@ -48,20 +48,17 @@ impl Health {
         }
     }
 
-    /// Nothing serves any more; final once [`Health::follow`] has ended.
-    pub async fn leave(&self) {
-        self.set_all(ServingStatus::NotServing).await;
-    }
-
-    /// Lets `ready` follow the engine until the drain begins.
+    /// Lets `ready` follow the engine until the drain begins, and then says that
+    /// nothing serves any more. Only this changes a status, so nothing comes after.
     pub async fn follow(self, engine: Engine, draining: CancellationToken) {
         let mut known = None;
         loop {
-            let state = engine.ready().await;
+            let state = tokio::select! {
+                biased;
+                () = draining.cancelled() => break,
+                state = engine.ready() => state,
+            };
             let ready = state.is_ok();
-            if draining.is_cancelled() {
-                return;
-            }
             if known != Some(ready) {
                 match state {
                     Ok(()) => tracing::info!("ready"),
@@ -74,10 +71,12 @@ impl Health {
             }
             tokio::select! {
                 biased;
-                () = draining.cancelled() => return,
+                () = draining.cancelled() => break,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
+        self.set_all(ServingStatus::NotServing).await;
+        metrics::gauge!(telemetry::READY).set(0.0);
     }
 
     /// Adds health and both versions of reflection.

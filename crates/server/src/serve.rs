@@ -15,10 +15,11 @@ use std::time::Duration;
 use quarterdeck_core::{Span, Timestamp};
 use quarterdeck_engine::ports::Clock;
 use quarterdeck_engine::{Bus, Engine, Error, Ports, Secrets};
-use quarterdeck_store::Store;
+use quarterdeck_store::{Store, StoreError};
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +27,7 @@ use crate::accept::{Acceptor, Server, Stages, bind};
 use crate::auth::Authenticator;
 use crate::auth::jwt::{JwtError, Verifier};
 use crate::auth::secrets::{SecretError, pepper_from};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Limits};
 use crate::health::Health;
 use crate::layers::{Edge, Endings};
 use crate::{metrics_port, services, telemetry, tls};
@@ -121,71 +122,92 @@ pub async fn serve(
     telemetry::recorder();
     quarterdeck_api::access::require_complete().map_err(StartError::Contract)?;
     quarterdeck_api::guard::require_complete().map_err(StartError::Contract)?;
-    let settings = config.settings();
     let ports = Ports::system();
     // Secrets and files first: whoever gets them wrong hears it before anything runs.
-    let secrets = read_secrets(&config)?;
-    let jwt = Verifier::load(&settings.auth.jwt, Arc::clone(&ports.clock))?;
-    let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose()?;
-    let listener = bind(settings.listen).await?;
-    let metrics_listener = match settings.metrics_listen {
-        Some(address) => Some(bind(address).await?),
-        None => None,
-    };
-    let grpc_addr = local(&listener, settings.listen)?;
-    let metrics_addr = match (&metrics_listener, settings.metrics_listen) {
-        (Some(listener), Some(address)) => Some(local(listener, address)?),
-        _ => None,
-    };
-    let engine = Engine::start(settings.engine.clone(), store, bus, ports.clone(), secrets).await;
+    let doors = Doors::open(&config, &ports).await?;
+    let (grpc_addr, metrics_addr, tls) =
+        (doors.grpc.1, doors.metrics.as_ref().map(|port| port.1), doors.tls.is_some());
+    let options = config.settings().engine.clone();
+    let engine = Engine::start(options, store, bus, ports.clone(), doors.secrets.clone()).await;
     let engine = engine.map_err(engine_error)?;
     announce(&config, grpc_addr, metrics_addr, &engine);
-
     let shutdown = shutdown.child_token();
-    let (tracker, stages, endings) = (TaskTracker::new(), Stages::default(), Endings::default());
-    let health = Health::new().await;
-    let routes = services::routes(&engine, &tracker, settings.limits.message_size);
-    let routes = health.add_to(routes).map_err(StartError::Contract)?;
-    let authenticator = Authenticator::new(engine.clone(), jwt, Arc::clone(&ports.clock));
-    let clock = (Arc::clone(&ports.clock), ports.entropy.as_ref());
-    let edge = Edge::new(routes, authenticator, settings.limits.clone(), clock, endings.clone());
-    let server = Arc::new(Server::new(edge, settings.limits.clone(), tracker.clone()));
-    let aborted = Arc::new(AtomicUsize::new(0));
-    let tls = acceptor.is_some();
-    let accepting = Acceptor {
-        listener,
-        tls: acceptor,
-        server,
-        stages: stages.clone(),
-        tracker: tracker.clone(),
-        max_connections: settings.limits.max_connections,
-        aborted: Arc::clone(&aborted),
-    };
-    tracker.spawn(accepting.run());
-    tracker.spawn(health.clone().follow(engine.clone(), shutdown.clone()));
-    // These live until the drain is over.
-    let (background, over) = (TaskTracker::new(), CancellationToken::new());
-    background.spawn(upkeep(Arc::clone(&ports.clock), over.clone()));
-    if let Some(listener) = metrics_listener {
-        let port =
-            metrics_port::run(listener, engine.clone(), shutdown.clone(), over.clone(), background.clone());
-        background.spawn(port);
-    }
-    let limits = settings.limits.clone();
-    let stop =
-        Stop { engine, health, stages, endings, tracker, aborted, background: background.clone(), over };
-    let waiting = shutdown.clone();
-    let done = background.spawn(async move {
-        waiting.cancelled().await;
-        stop.run(limits.drain_deadline, ports.clock.as_ref()).await
-    });
-    background.close();
+    let done = run(doors, config.limits().clone(), engine, ports, shutdown.clone()).await?;
     let guard = shutdown.clone().drop_guard();
     Ok(Running { grpc_addr, metrics_addr, tls, shutdown, done, _guard: guard })
 }
 
-fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::CannotListen { address, source })
+/// Everything that comes from outside and may be wrong.
+struct Doors {
+    secrets: Secrets,
+    jwt: Option<Verifier>,
+    tls: Option<TlsAcceptor>,
+    grpc: (TcpListener, SocketAddr),
+    metrics: Option<(TcpListener, SocketAddr)>,
+}
+
+impl Doors {
+    async fn open(config: &Config, ports: &Ports) -> Result<Self, StartError> {
+        let settings = config.settings();
+        Ok(Self {
+            secrets: read_secrets(config)?,
+            jwt: Verifier::load(&settings.auth.jwt, Arc::clone(&ports.clock))?,
+            tls: settings.tls.as_ref().map(tls::acceptor).transpose()?,
+            grpc: listen(settings.listen).await?,
+            metrics: match settings.metrics_listen {
+                Some(address) => Some(listen(address).await?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// Binds; answers the address with the port that was taken.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = bind(address).await?;
+    let taken = listener.local_addr().map_err(|source| StartError::CannotListen { address, source })?;
+    Ok((listener, taken))
+}
+
+/// Starts everything that runs until `shutdown`, and what stops it then.
+async fn run(
+    doors: Doors,
+    limits: Limits,
+    engine: Engine,
+    ports: Ports,
+    shutdown: CancellationToken,
+) -> Result<JoinHandle<Stopped>, StartError> {
+    let (tracker, stages, endings) = (TaskTracker::new(), Stages::default(), Endings::default());
+    let health = Health::new().await;
+    let routes = services::routes(&engine, &tracker, limits.message_size);
+    let routes = health.add_to(routes).map_err(StartError::Contract)?;
+    let authenticator = Authenticator::new(engine.clone(), doors.jwt, Arc::clone(&ports.clock));
+    let clock = (Arc::clone(&ports.clock), ports.entropy.as_ref());
+    let edge = Edge::new(routes, authenticator, limits.clone(), clock, endings.clone());
+    let aborted = Arc::new(AtomicUsize::new(0));
+    let accepting = Acceptor {
+        listener: doors.grpc.0,
+        tls: doors.tls,
+        server: Arc::new(Server::new(edge, limits.clone(), tracker.clone())),
+        stages: stages.clone(),
+        tracker: tracker.clone(),
+        max_connections: limits.max_connections,
+        aborted: Arc::clone(&aborted),
+    };
+    tracker.spawn(accepting.run());
+    // These live until the drain is over.
+    let (background, over) = (TaskTracker::new(), CancellationToken::new());
+    let health = background.spawn(health.follow(engine.clone(), shutdown.clone()));
+    background.spawn(upkeep(Arc::clone(&ports.clock), over.clone()));
+    if let Some((listener, _)) = doors.metrics {
+        let (draining, tracker) = (shutdown.clone(), background.clone());
+        background.spawn(metrics_port::run(listener, engine.clone(), draining, over.clone(), tracker));
+    }
+    let stop = Stop { engine, health, stages, endings, tracker, aborted, over };
+    Ok(background.spawn(async move {
+        shutdown.cancelled().await;
+        stop.run(limits.drain_deadline, ports.clock.as_ref()).await
+    }))
 }
 
 fn read_secrets(config: &Config) -> Result<Secrets, StartError> {
@@ -201,20 +223,28 @@ fn read_secrets(config: &Config) -> Result<Secrets, StartError> {
 }
 
 fn engine_error(error: Error) -> StartError {
-    use quarterdeck_store::StoreError;
-    let Error::Store(store) = error else { return StartError::Engine(error) };
-    let mend = match &store {
-        StoreError::Unavailable(_) | StoreError::Unknown(_) => {
-            "Check that it runs, that the URL is right and that the network lets this machine through."
-        }
-        StoreError::Schema(_) => {
-            "Run `quarterdeck migrate status`; `quarterdeck migrate up` brings an older schema up to date."
-        }
-        StoreError::Corrupt { .. } | StoreError::Poison(_) => {
-            "Restore a backup, or ask for help with the text above."
-        }
-    };
-    StartError::Store { problem: store.to_string(), mend }
+    match error {
+        Error::Store(error) => StartError::store(error),
+        error => StartError::Engine(error),
+    }
+}
+
+impl StartError {
+    /// What to do about a store that cannot be used.
+    pub fn store(error: StoreError) -> Self {
+        let mend = match &error {
+            StoreError::Unavailable(_) | StoreError::Unknown(_) => {
+                "Check that it runs, that its address is right and that this user may reach and open it."
+            }
+            StoreError::Schema(_) => {
+                "`quarterdeck migrate status` shows the schema; `quarterdeck migrate up` brings an older one up to date."
+            }
+            StoreError::Corrupt { .. } | StoreError::Poison(_) => {
+                "Restore a backup, or ask for help with the text above."
+            }
+        };
+        Self::Store { problem: error.to_string(), mend }
+    }
 }
 
 fn announce(config: &Config, grpc: SocketAddr, metrics: Option<SocketAddr>, engine: &Engine) {
@@ -257,13 +287,13 @@ async fn upkeep(clock: Arc<dyn Clock>, over: CancellationToken) {
 /// What stopping needs.
 struct Stop {
     engine: Engine,
-    health: Health,
+    /// Ends once nothing serves any more.
+    health: JoinHandle<()>,
     stages: Stages,
     endings: Endings,
     /// Connections and their calls.
     tracker: TaskTracker,
     aborted: Arc<AtomicUsize>,
-    background: TaskTracker,
     over: CancellationToken,
 }
 
@@ -271,7 +301,7 @@ impl Stop {
     async fn run(self, deadline: Duration, clock: &dyn Clock) -> Stopped {
         tracing::info!(?deadline, "draining");
         let until: Timestamp = clock.now().plus(Span::from_std(deadline));
-        self.health.leave().await;
+        let _ = self.health.await;
         self.engine.drain(Some(until)).await;
         self.endings.watches.cancel();
         self.stages.graceful.cancel();
@@ -293,7 +323,6 @@ impl Stop {
         let _ = tokio::time::timeout(LAST_COMMITS, self.tracker.wait()).await;
         self.engine.stop();
         self.over.cancel();
-        drop(self.background);
         let stopped = Stopped { drained, aborted_connections: self.aborted.load(Ordering::Relaxed) };
         tracing::info!(drained, aborted_connections = stopped.aborted_connections, "stopped");
         stopped

@@ -11,7 +11,9 @@ pub mod commit;
 pub mod error;
 pub mod port;
 pub mod rows;
+pub mod sql;
 
 pub use commit::{Append, Commit, Guard, Outcome, RequestKey, RequestRecord};
 pub use error::StoreError;
 pub use port::{Catalog, Dispatch, Log, Sessions, Store};
+pub use sql::SqlStore;

@@ -137,6 +137,10 @@ impl ServeOptions {
             &self.secrets.pepper_file().to_string_lossy(),
             "--session-lease",
             &format!("{}ms", self.session_lease.as_millis()),
+            // Three renewals have to fail before a lease ends.
+            "--renew-every",
+            &format!("{}ms", self.session_lease.as_millis() / 3),
+            "--migrate",
         ]));
         all.extend(self.more.clone());
         all
@@ -154,6 +158,11 @@ fn listen(port: u16, metrics_port: u16) -> Vec<String> {
 
 fn strings(parts: &[&str]) -> Vec<String> {
     parts.iter().map(|&part| part.to_owned()).collect()
+}
+
+/// Whether `output` has the line by which `quarterdeck serve` says that it is up.
+pub(crate) fn says_serving(output: &str) -> bool {
+    output.lines().any(|line| line.starts_with("serving on "))
 }
 
 /// The credential that `quarterdeck dev` prints, if `output` has it by now.

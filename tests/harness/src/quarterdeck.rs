@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::binary::{binary, own_variables};
-use crate::flags::printed_credential;
+use crate::flags::{printed_credential, says_serving};
 use crate::launch::{ended, kill, launch, signal, tail};
 use crate::{DevOptions, ServeOptions, eventually, free_port};
 
@@ -114,10 +114,8 @@ impl Quarterdeck {
                     return Some(None);
                 }
                 let credential = printed_credential(&output);
-                if prints_credential && credential.is_none() {
-                    return None;
-                }
-                accepts(port).await.then_some(Some(credential))
+                let said = if prints_credential { credential.is_some() } else { says_serving(&output) };
+                (said && accepts(port).await).then_some(Some(credential))
             }
         })
         .await;

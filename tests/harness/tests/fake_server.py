@@ -47,6 +47,7 @@ if sys.argv[1] == "dev":
 else:
     for flag in ("--bootstrap-secret-file", "--key-pepper-file"):
         assert os.stat(value(flag)).st_mode & 0o077 == 0, flag
+    print("serving on " + value("--listen"), file=sys.stderr, flush=True)
 while True:
     connection, _ = listener.accept()
     connection.sendall(b"hello")

@@ -39,12 +39,12 @@ pub async fn run(command: &Command, globals: &Globals) -> Result<ExitCode, Failu
         Command::List { sessions: false } => {
             let request = ListAgentsRequest { project, ..ListAgentsRequest::default() };
             let agents = client.list_agents(request).collect_all().await?;
-            output::list(globals.output, &agents, "no agent has had a session within the last hour")?;
+            output::list(globals.format, &agents, "no agent has had a session within the last hour")?;
         }
         Command::List { sessions: true } => {
             let request = ListSessionsRequest { project, ..ListSessionsRequest::default() };
             let sessions = client.list_sessions(request).collect_all().await?;
-            output::list(globals.output, &sessions, "no agent has had a session within the last hour")?;
+            output::list(globals.format, &sessions, "no agent has had a session within the last hour")?;
         }
         Command::Drain { target } => {
             let request = DrainAgentRequest {
@@ -53,7 +53,7 @@ pub async fn run(command: &Command, globals: &Globals) -> Result<ExitCode, Failu
                 ..DrainAgentRequest::default()
             };
             let sessions = client.drain_agent(request).await?;
-            output::list(globals.output, &sessions, "it has no open session")?;
+            output::list(globals.format, &sessions, "it has no open session")?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -53,7 +53,7 @@ pub async fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
     check_documents(&real, &include, args.directory.is_none())?;
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from("digest.md"));
     let summary = Box::pin(demo::run(&Job { directory: real, include, output })).await?;
-    match globals.output {
+    match globals.format {
         Format::Json => output::json(&summary.json())?,
         Format::Table => output::emit(&summary.text())?,
     }

@@ -70,7 +70,7 @@ pub async fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
         None => args.redis_url.clone(),
     };
     findings.push(doctor::redis(redis_url.as_deref()).await);
-    report(&findings, globals.output)
+    report(&findings, globals.format)
 }
 
 fn report(findings: &[Finding], format: Format) -> Result<ExitCode, Failure> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use quarterdeck_client::{Client, Health};
+use quarterdeck_client::{Code, Health};
 use serde_json::json;
 
 use crate::connect::Globals;
@@ -22,14 +22,22 @@ pub async fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
     let mut config = globals.config()?;
     config.credential = None;
     // A probe wants the truth now, not after repetitions.
-    let client = Client::connect(config).await?.without_retries();
-    let health = client.health(&args.service).await?;
+    let client = globals.connect(config).await?.without_retries();
+    let health = client.health(&args.service).await.map_err(|error| {
+        let unknown = error.code == Code::NotFound;
+        let failure = Failure::from(error);
+        match unknown {
+            true => failure
+                .fix("ask for live, ready, or a service such as quarterdeck.orchestration.v1.TaskService"),
+            false => failure,
+        }
+    })?;
     let words = match health {
         Health::Serving => "serving",
         Health::NotServing => "not serving",
         Health::Unknown => "unknown",
     };
-    match globals.output {
+    match globals.format {
         Format::Json => output::json(&json!({"service": args.service, "status": words}))?,
         Format::Table => output::emit(words)?,
     }

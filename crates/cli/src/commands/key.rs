@@ -39,7 +39,7 @@ pub struct Create {
     #[arg(long)]
     name: String,
     /// What it may be used for; may be repeated.
-    #[arg(long = "role", value_enum, required = true)]
+    #[arg(long = "role", value_enum, required = true, value_name = "ROLE")]
     roles: Vec<Role>,
     /// Project it covers; may be repeated [default: --project, or `default`].
     #[arg(long = "for-project", value_name = "NAME")]
@@ -48,7 +48,7 @@ pub struct Create {
     #[arg(long, conflicts_with = "projects")]
     all_projects: bool,
     /// When it ends, such as 90d [default: never].
-    #[arg(long, value_parser = values::duration)]
+    #[arg(long, value_parser = values::duration, value_name = "TIME")]
     lifetime: Option<Duration>,
 }
 
@@ -88,7 +88,7 @@ pub async fn run(command: &Command, globals: &Globals) -> Result<ExitCode, Failu
     match command {
         Command::Create(args) => {
             let answer = client.create_key(request(args, globals)?).await?;
-            match globals.output {
+            match globals.format {
                 Format::Json => output::json(&to_json(&answer)?)?,
                 Format::Table => {
                     let id = answer.key.map(|key| key.id).unwrap_or_default();
@@ -98,12 +98,12 @@ pub async fn run(command: &Command, globals: &Globals) -> Result<ExitCode, Failu
             }
         }
         Command::List => {
-            output::list(globals.output, &client.list_keys().collect_all().await?, "no keys")?;
+            output::list(globals.format, &client.list_keys().collect_all().await?, "no keys")?;
         }
         Command::Revoke { id, request_id } => {
             let request =
                 RevokeKeyRequest { key_id: id.clone(), request_id: request_id.clone().unwrap_or_default() };
-            output::list(globals.output, &[client.revoke_key(request).await?], "")?;
+            output::list(globals.format, &[client.revoke_key(request).await?], "")?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -45,7 +45,7 @@ pub async fn run(command: &Command, globals: &Globals) -> Result<ExitCode, Failu
         }
         Command::List => client.list_projects().collect_all().await?,
     };
-    output::list(globals.output, &projects, "the key covers no project")?;
+    output::list(globals.format, &projects, "the key covers no project")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -176,11 +176,16 @@ fn metrics(text: &str) -> Result<MetricsListen, String> {
 
 /// Runs the command.
 pub async fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let config = settings(args).validate().map_err(|error| start_failure(error.into()))?;
-    let _log = init_logging(config.log()).map_err(|error| Failure::usage(error.to_string()).at("--log"))?;
     let source = Source::from_flags(&args.database.database_url, &args.database.database_url_file, &None)?;
+    let mut settings = settings(args);
+    if source.is_sqlite() {
+        // SQLite has one writer: a second batch in flight would only wait.
+        settings.engine.batches_in_flight = 1;
+    }
+    let config = settings.validate().map_err(|error| start_failure(error.into()))?;
+    let _log = init_logging(config.log()).map_err(|error| Failure::usage(error.to_string()).at("--log"))?;
     let store = database::open(&source, args.database.migrate).await?;
-    let bus = bus(&args.database).await?;
+    let bus = bus(&args.database)?;
     let shutdown = CancellationToken::new();
     for line in config.lines() {
         output::say(&line);
@@ -202,13 +207,13 @@ pub async fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn bus(args: &DatabaseArgs) -> Result<Arc<dyn Bus>, Failure> {
+fn bus(args: &DatabaseArgs) -> Result<Arc<dyn Bus>, Failure> {
     let url = match &args.redis_url_file {
         Some(path) => Some(read_line(path, "--redis-url-file")?),
         None => args.redis_url.clone(),
     };
     let Some(url) = url else { return Ok(Arc::new(LocalBus::default())) };
-    let connected = RedisBus::connect(&url, &args.redis_prefix).await;
+    let connected = RedisBus::connect(&url, &args.redis_prefix);
     // The URL may hold a password: it is not repeated.
     let bus = connected.map_err(|error| {
         Failure::usage(format!("the Redis URL cannot be used: {error}"))

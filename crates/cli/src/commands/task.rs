@@ -83,7 +83,7 @@ pub struct Get {
 #[derive(Debug, clap::Args)]
 pub struct List {
     /// Only tasks in this state; may be repeated.
-    #[arg(long = "state", value_enum)]
+    #[arg(long = "state", value_enum, value_name = "STATE")]
     states: Vec<State>,
     /// Only tasks with this label; may be repeated.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label)]
@@ -155,7 +155,7 @@ pub async fn run(command: &Command, globals: &Globals) -> Result<ExitCode, Failu
                 Some(cursor) => client.watch_task_after(&args.id, cursor),
                 None => client.watch_task(&args.id),
             };
-            follow(watch, globals.output, Lines::Stdout).await
+            follow(watch, globals.format, Lines::Stdout).await
         }
         Command::Cancel(args) => {
             let request = CancelTaskRequest {
@@ -165,7 +165,7 @@ pub async fn run(command: &Command, globals: &Globals) -> Result<ExitCode, Failu
                 ..CancelTaskRequest::default()
             };
             let task = globals.client().await?.cancel_task(request).await?;
-            show(&task, globals.output)
+            show(&task, globals.format)
         }
         Command::Retry(args) => {
             let request = RetryTaskRequest {
@@ -174,7 +174,7 @@ pub async fn run(command: &Command, globals: &Globals) -> Result<ExitCode, Failu
             };
             let client = globals.client().await?;
             let task = client.retry_task(request).await?;
-            created(&client, &task, args.wait, globals.output).await
+            created(&client, &task, args.wait, globals.format).await
         }
     }
 }
@@ -194,7 +194,7 @@ async fn create(args: &Create, globals: &Globals) -> Result<ExitCode, Failure> {
         plan: Some(plan),
     };
     let task = client.create_task(request).await?;
-    created(&client, &task, args.wait, globals.output).await
+    created(&client, &task, args.wait, globals.format).await
 }
 
 async fn created(client: &Client, task: &Task, wait: bool, format: Format) -> Result<ExitCode, Failure> {
@@ -229,7 +229,7 @@ async fn get(args: &Get, globals: &Globals) -> Result<ExitCode, Failure> {
         output::raw(&Payload::from(output).to_bytes()?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if globals.output == Format::Json {
+    if globals.format == Format::Json {
         output::json(&to_json(&task)?)?;
     } else {
         output::emit(&details(&task, clock::now()))?;
@@ -261,7 +261,7 @@ async fn list(args: &List, globals: &Globals) -> Result<ExitCode, Failure> {
     let found: Vec<Result<Task, Error>> =
         client.list_tasks(request).take(args.limit as usize).collect().await;
     let tasks: Vec<Task> = found.into_iter().collect::<Result<_, _>>()?;
-    output::list(globals.output, &tasks, "no tasks; create one: quarterdeck task create <PLANFILE>")?;
+    output::list(globals.format, &tasks, "no tasks; create one: quarterdeck task create <PLANFILE>")?;
     Ok(ExitCode::SUCCESS)
 }
 

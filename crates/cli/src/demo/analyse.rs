@@ -177,7 +177,7 @@ fn is_quotable(sentence: &Sentence) -> bool {
         && LENGTH.contains(&words)
         && text.len() <= QUOTE
         && letters * 4 >= text.chars().count() * 3
-        && text.matches('`').count() % 2 == 0
+        && text.matches('`').count().is_multiple_of(2)
         && text.matches('(').count() == text.matches(')').count()
         && !text.contains("http")
         && !text.contains(['<', '|', '\\'])

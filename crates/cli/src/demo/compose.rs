@@ -160,8 +160,9 @@ fn top_terms(manifest: &Manifest) -> Vec<(String, u32, u32)> {
         .vocabulary
         .iter()
         .map(|word| {
-            let spread = f64::from(word.documents).ln_1p();
-            (word, f64::from(word.prose) * weights.idf(&word.word) * spread)
+            // A topic comes back within a document; what stands once in each is a form.
+            let again = (f64::from(word.prose) - 0.8 * f64::from(word.documents)).max(0.0);
+            (word, again * weights.idf(&word.word) * f64::from(word.documents).ln_1p())
         })
         .collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.word.cmp(&b.0.word)));
@@ -181,15 +182,18 @@ fn central<'a>(documents: &[&'a Analysed], weights: &Weights) -> Vec<(&'a str, &
     for document in documents {
         // The second best of each is enough to choose from, and keeps this quadratic step small.
         for pick in document.sentences.iter().take(2) {
-            candidates.push(Vector::new(&document.path, pick, weights));
+            candidates.push(Vector::new(document, pick, weights));
         }
     }
+    let longest = documents.iter().map(|document| document.considered).max().unwrap_or(0);
     let best = candidates.iter().map(|candidate| candidate.pick.score).fold(f64::MIN_POSITIVE, f64::max);
     let mut ranked: Vec<(f64, usize)> = Vec::with_capacity(candidates.len());
     for (index, candidate) in candidates.iter().enumerate() {
         let others = candidates.iter().filter(|other| other.path != candidate.path);
         let degree: f64 = others.map(|other| candidate.cosine(other)).sum();
-        ranked.push(((degree + 0.05) * (0.5 + candidate.pick.score / best), index));
+        // A long document has more to say than a page of three sentences.
+        let weight = f64::from(candidate.considered).ln_1p() / f64::from(longest).ln_1p();
+        ranked.push(((degree + 0.05) * (0.5 + candidate.pick.score / best) * weight, index));
     }
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     let mut chosen: Vec<&Vector<'a>> = Vec::new();
@@ -211,13 +215,15 @@ fn central<'a>(documents: &[&'a Analysed], weights: &Weights) -> Vec<(&'a str, &
 /// A sentence as a unit vector over its terms.
 struct Vector<'a> {
     path: &'a str,
+    /// Sentences of its document.
+    considered: u32,
     pick: &'a Pick,
     stems: BTreeSet<String>,
     weights: BTreeMap<String, f64>,
 }
 
 impl<'a> Vector<'a> {
-    fn new(path: &'a str, pick: &'a Pick, weights: &Weights) -> Self {
+    fn new(document: &'a Analysed, pick: &'a Pick, weights: &Weights) -> Self {
         let stems = stems(&pick.text);
         let raw: Vec<(String, f64)> = stems.iter().map(|stem| (stem.clone(), weights.idf(stem))).collect();
         let norm = raw.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);

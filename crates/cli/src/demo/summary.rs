@@ -57,7 +57,7 @@ impl Summary {
         let mut row = |name: &str, value: String| {
             let _ = writeln!(text, "  {name:16}{value}");
         };
-        row("steps", format!("{}, {} attempts, {} retries", self.steps, self.attempts, self.retries));
+        row("steps", format!("{}, in {} attempts; retries: {}", self.steps, self.attempts, self.retries));
         let equal = if self.complete() { "the same" } else { "NOT the same" };
         row("events stored", format!("{}, as the task's history has them", self.stored));
         row(

@@ -89,7 +89,7 @@ fn connection(globals: &Globals, address: &Address, heard: Listener) -> (Finding
 }
 
 async fn connect(globals: &Globals) -> Result<Client, Failure> {
-    Ok(Client::connect(globals.config()?).await?.without_retries())
+    Ok(globals.client().await?.without_retries())
 }
 
 async fn health(client: &Client, role: &'static str) -> Finding {
@@ -145,7 +145,7 @@ mod tests {
             project: None,
             ca_file: None,
             allow_plaintext: false,
-            output: Format::Table,
+            format: Format::Table,
         }
     }
 

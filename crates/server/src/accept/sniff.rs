@@ -23,15 +23,11 @@ pub async fn opening(stream: &TcpStream) -> std::io::Result<Option<Opening>> {
 fn classify(bytes: &[u8]) -> Opening {
     const METHODS: [&[u8]; 8] =
         [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT "];
+    // The first segment may be short; three letters tell methods from `PRI`.
+    let begins = |method: &&[u8]| bytes.iter().zip(method.iter()).all(|(byte, letter)| byte == letter);
     match bytes {
         [0x16, ..] => Opening::Tls,
-        _ if METHODS.iter().any(|method| {
-            bytes.len() >= 3
-                && method.starts_with(bytes.get(..method.len().min(bytes.len())).unwrap_or(bytes))
-        }) =>
-        {
-            Opening::Http1
-        }
+        [_, _, _, ..] if METHODS.iter().any(begins) => Opening::Http1,
         _ => Opening::Other,
     }
 }

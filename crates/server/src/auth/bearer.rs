@@ -72,11 +72,14 @@ impl Authenticator {
             };
             self.clock.sleep(wait).await;
             let Credential::Key(text) = &caller.credential else { continue };
-            match self.engine.authenticate_key(text.expose_secret()).await {
-                Err(
-                    end @ (Error::CredentialInvalid | Error::CredentialExpired | Error::CredentialRevoked),
-                ) => return end,
-                Ok(_) | Err(_) => {}
+            let again = self.engine.authenticate_key(text.expose_secret()).await;
+            if let Err(error) = again
+                && matches!(
+                    error,
+                    Error::CredentialInvalid | Error::CredentialExpired | Error::CredentialRevoked
+                )
+            {
+                return error;
             }
         }
     }

@@ -37,7 +37,7 @@ pub fn basic(task: &Task) -> pb::Task {
 }
 
 /// The payloads that an answer with these steps wants, in its order.
-pub fn payloads<'a>(task: &'a Task, wanted: impl Fn(&str) -> bool) -> Vec<&'a Payload> {
+pub fn payloads(task: &Task, wanted: impl Fn(&str) -> bool) -> Vec<&Payload> {
     let steps = task.numbered().filter(|(_, spec, _)| wanted(&spec.key));
     steps.flat_map(|(_, spec, step)| spec.input.iter().chain(&step.output)).collect()
 }

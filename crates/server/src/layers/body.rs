@@ -19,15 +19,20 @@ use crate::status::{self, Failure, Fault};
 /// Ready when a stream has to end, with the reason.
 pub type End = Pin<Box<dyn Future<Output = Failure> + Send>>;
 
+/// A stream that always has something to say is asked this often, in frames,
+/// whether it has to end.
+const ASK_EVERY: u32 = 32;
+
 pub struct WatchedBody {
     inner: Body,
     end: Option<End>,
     call: Option<Call>,
+    frames: u32,
 }
 
 impl WatchedBody {
     pub fn new(inner: Body, end: Option<End>, call: Call) -> Self {
-        Self { inner, end, call: Some(call) }
+        Self { inner, end, call: Some(call), frames: 0 }
     }
 
     /// Ends the stream with the failure's trailers.
@@ -37,6 +42,14 @@ impl WatchedBody {
         let trailers = status::trailers(failure);
         self.finish(status::code_of(&trailers).unwrap_or(Code::Unknown));
         Frame::trailers(trailers)
+    }
+
+    /// The trailers that end the stream, if it has to end now.
+    fn over(&mut self, cx: &mut Context<'_>) -> Option<Frame<Bytes>> {
+        match self.end.as_mut()?.as_mut().poll(cx) {
+            Poll::Ready(failure) => Some(self.cut(failure)),
+            Poll::Pending => None,
+        }
     }
 
     fn finish(&mut self, code: Code) {
@@ -54,6 +67,12 @@ impl http_body::Body for WatchedBody {
         let this = self.get_mut();
         let span = this.call.as_ref().map(|call| call.span.clone());
         let _entered = span.as_ref().map(|span| span.enter());
+        this.frames = this.frames.wrapping_add(1);
+        if this.frames.is_multiple_of(ASK_EVERY)
+            && let Some(last) = this.over(cx)
+        {
+            return Poll::Ready(Some(Ok(last)));
+        }
         let inner = &mut this.inner;
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx)));
         let Ok(polled) = polled else {
@@ -75,9 +94,10 @@ impl http_body::Body for WatchedBody {
                 this.finish(status.code());
                 Poll::Ready(Some(Err(status)))
             }
-            Poll::Pending => match this.end.as_mut().map(|end| end.as_mut().poll(cx)) {
-                Some(Poll::Ready(failure)) => Poll::Ready(Some(Ok(this.cut(failure)))),
-                Some(Poll::Pending) | None => Poll::Pending,
+            // What there is to say goes first: a stream that ends has said it.
+            Poll::Pending => match this.over(cx) {
+                Some(last) => Poll::Ready(Some(Ok(last))),
+                None => Poll::Pending,
             },
         }
     }
@@ -88,5 +108,57 @@ impl http_body::Body for WatchedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use futures::{StreamExt as _, stream};
+    use http::HeaderValue;
+    use http_body_util::{BodyExt as _, StreamBody};
+    use quarterdeck_engine::ports::SystemClock;
+
+    fn watched(
+        frames: impl futures::Stream<Item = Result<Frame<Bytes>, Status>> + Send + 'static,
+    ) -> WatchedBody {
+        let call = Call::begin("unknown", HeaderValue::from_static("id"), Arc::new(SystemClock));
+        let end: End = Box::pin(async { Fault::Draining.into() });
+        WatchedBody::new(Body::new(StreamBody::new(frames)), Some(end), call)
+    }
+
+    async fn codes(mut body: WatchedBody) -> (usize, Option<Code>) {
+        let mut data = 0;
+        while let Some(frame) = body.frame().await {
+            match frame.unwrap().into_trailers() {
+                Ok(trailers) => return (data, status::code_of(&trailers)),
+                Err(_) => data += 1,
+            }
+        }
+        (data, None)
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_never_pauses_ends_all_the_same() {
+        let endless = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(b"x"))));
+        let (data, code) = codes(watched(endless)).await;
+        assert!(data < ASK_EVERY as usize, "{data}");
+        assert_eq!(code, Some(Code::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn what_is_there_to_say_is_said_before_the_end() {
+        let three = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(b"x"))))
+            .take(3)
+            .chain(stream::pending());
+        assert_eq!(codes(watched(three)).await, (3, Some(Code::Unavailable)));
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_the_stream_with_a_status() {
+        let panics = stream::once(async { panic!("on purpose") });
+        assert_eq!(codes(watched(panics)).await, (0, Some(Code::Internal)));
     }
 }

@@ -123,13 +123,12 @@ impl Edge {
                 }
             }
         };
-        if !method.streaming {
-            let within = tokio::time::timeout(time, work).await;
-            let (response, _) = within.map_err(|_| Fault::DeadlineExceeded)??;
-            return Ok((response, None));
-        }
-        let (response, caller) = work.await?;
-        Ok((response, Some(ending(Arc::clone(&self.shared), method, caller))))
+        // Of a stream only the beginning is bounded; how long it lives is its own affair.
+        let time = if method.streaming { self.shared.limits.default_deadline } else { time };
+        let within = tokio::time::timeout(time, work).await;
+        let (response, caller) = within.map_err(|_| Fault::DeadlineExceeded)??;
+        let end = method.streaming.then(|| ending(Arc::clone(&self.shared), method, caller));
+        Ok((response, end))
     }
 }
 

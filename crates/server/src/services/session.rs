@@ -14,7 +14,7 @@ use quarterdeck_engine::inbound::SessionSender;
 use quarterdeck_engine::sessions::SessionHandle;
 use quarterdeck_engine::{Engine, Principal};
 use tokio::sync::mpsc::Sender;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use crate::convert::worker;
 use crate::status::{Failure, Fault};
@@ -51,7 +51,7 @@ async fn talk(
     mut inbound: Streaming<pb::SessionRequest>,
     outbound: &Outbound,
 ) -> Result<(), Failure> {
-    let first = tokio::time::timeout(HELLO_WITHIN, inbound.message()).await;
+    let first = tokio::time::timeout(HELLO_WITHIN, hear(&mut inbound)).await;
     let too_late = |_| Fault::SessionProtocol(format!("no Hello within {HELLO_WITHIN:?}"));
     let Some(first) = first.map_err(too_late)?? else {
         return Err(Fault::SessionProtocol("the stream ended before Hello".to_owned()).into());
@@ -68,9 +68,27 @@ async fn talk(
     }
 }
 
+/// The agent's next message; `None` when it has ended its side or is gone.
+async fn hear(inbound: &mut Streaming<pb::SessionRequest>) -> Result<Option<pb::SessionRequest>, Failure> {
+    match inbound.message().await {
+        Ok(message) => Ok(message),
+        Err(status) if is_gone(&status) => Ok(None),
+        Err(status) => Err(status.into()),
+    }
+}
+
+/// True for what tonic makes of a broken connection or a reset stream.
+fn is_gone(status: &Status) -> bool {
+    match status.code() {
+        Code::Cancelled | Code::Unknown | Code::Unavailable => true,
+        Code::Internal => status.message().starts_with("h2 protocol error"),
+        _ => false,
+    }
+}
+
 /// Passes the agent's messages up until it says Bye or ends its side.
 async fn listen(mut inbound: Streaming<pb::SessionRequest>, sender: SessionSender) -> Result<(), Failure> {
-    while let Some(message) = inbound.message().await? {
+    while let Some(message) = hear(&mut inbound).await? {
         if !sender.say(worker::up(message)?).await {
             break;
         }

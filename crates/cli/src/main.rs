@@ -1,0 +1,28 @@
+//! The binary `quarterdeck`: servers, the demo, and commands for people and scripts.
+//!
+//! Calls go through the Rust client like everybody else's; only `serve`, `dev`, `demo`,
+//! `migrate` and `doctor` know that there is a server or a database in here.
+
+mod board;
+mod cli;
+mod clock;
+mod commands;
+mod connect;
+mod database;
+mod demo;
+mod doctor;
+mod failure;
+mod output;
+mod plan_file;
+mod startup;
+mod tracker;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    quarterdeck_server::install_crypto();
+    commands::run(cli::Cli::parse())
+}

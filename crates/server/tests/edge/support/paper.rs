@@ -1,0 +1,150 @@
+//! A store that holds one project and nothing else: enough for tests of the edge.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_engine::ports::{Clock, SystemClock};
+use quarterdeck_store::port::Result;
+use quarterdeck_store::rows::*;
+use quarterdeck_store::*;
+use uuid::Uuid;
+
+#[derive(Default)]
+pub struct Paper {
+    rows: Mutex<Vec<EventRow>>,
+    /// While set, reading a stream takes for ever.
+    pub stuck: AtomicBool,
+}
+
+#[async_trait]
+impl Log for Paper {
+    async fn commit(&self, batch: &[Commit]) -> Result<Vec<Outcome>> {
+        let mut rows = self.rows.lock().unwrap();
+        let at = SystemClock.now();
+        for append in batch.iter().flat_map(|commit| &commit.appends) {
+            let position = rows.len() as i64 + 1;
+            let (stream, last, count, body) =
+                (append.stream, append.last(), append.count, append.body.clone());
+            rows.push(EventRow { stream, last, count, position, at, body });
+        }
+        Ok(batch.iter().map(|_| Outcome::Done { at, position: rows.len() as i64 }).collect())
+    }
+    async fn load(&self, stream: StreamId, after: u64, _limit: u32) -> Result<Vec<EventRow>> {
+        if self.stuck.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.iter().filter(|row| row.stream == stream && row.last > after).cloned().collect())
+    }
+    async fn heads(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, u64)>> {
+        let rows = self.rows.lock().unwrap();
+        let head =
+            |stream: &StreamId| rows.iter().filter(|row| row.stream == *stream).map(|row| row.last).max();
+        Ok(streams.iter().filter_map(|stream| Some((*stream, head(stream)?))).collect())
+    }
+    async fn follow(&self, _project: ProjectId, _position: i64, _limit: u32) -> Result<Vec<EventRow>> {
+        Ok(Vec::new())
+    }
+    async fn position(&self) -> Result<i64> {
+        Ok(self.rows.lock().unwrap().len() as i64)
+    }
+    async fn payload(&self, _digest: Digest) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+    async fn request(&self, _key: &RequestKey) -> Result<Option<RequestRecord>> {
+        Ok(None)
+    }
+    async fn forget_requests(&self, _before: Timestamp, _limit: u32) -> Result<u64> {
+        Ok(0)
+    }
+    async fn find_commit(&self, _: CommitId, _: StreamId, _: u64) -> Result<Option<(Timestamp, i64)>> {
+        Ok(None)
+    }
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(SystemClock.now())
+    }
+    fn epoch(&self) -> u32 {
+        1
+    }
+}
+
+#[async_trait]
+impl Dispatch for Paper {
+    async fn peek_ready(&self, _: &QueueKey, _: Option<&ReadyKey>, _: u32) -> Result<Vec<ReadyKey>> {
+        Ok(Vec::new())
+    }
+    async fn due_timers(&self, _: Timestamp, _: u32) -> Result<Vec<(TaskId, Timestamp)>> {
+        Ok(Vec::new())
+    }
+    async fn leases_of(&self, _: &[SessionId]) -> Result<Vec<LeaseRow>> {
+        Ok(Vec::new())
+    }
+    async fn orphaned_leases(&self, _: u32) -> Result<Vec<LeaseRow>> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Sessions for Paper {
+    async fn open_session(&self, session: &SessionRow, _lease: Span) -> Result<SessionRow> {
+        Ok(session.clone())
+    }
+    async fn resume_session(&self, _: &SessionRow, _: Span) -> Result<Option<SessionRow>> {
+        Ok(None)
+    }
+    async fn renew_sessions(&self, sessions: &[SessionId], _: Uuid, lease: Span) -> Result<Vec<Renewed>> {
+        let expires_at = SystemClock.now().plus(lease);
+        Ok(sessions.iter().map(|&session| Renewed { session, expires_at, draining: false }).collect())
+    }
+    async fn close_session(&self, _: SessionId, _: Uuid) -> Result<bool> {
+        Ok(true)
+    }
+    async fn expire_sessions(&self, _: u32) -> Result<Vec<SessionId>> {
+        Ok(Vec::new())
+    }
+    async fn drain_sessions(
+        &self,
+        _: ProjectId,
+        _: Option<SessionId>,
+        _: Option<&str>,
+    ) -> Result<Vec<SessionRow>> {
+        Ok(Vec::new())
+    }
+    async fn session(&self, _: SessionId) -> Result<Option<SessionRow>> {
+        Ok(None)
+    }
+    async fn list_sessions(
+        &self,
+        _: ProjectId,
+        _: Option<&str>,
+        _: Option<SessionId>,
+        _: u32,
+    ) -> Result<Vec<(SessionRow, u32)>> {
+        Ok(Vec::new())
+    }
+    async fn forget_sessions(&self, _: Timestamp, _: u32) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl Catalog for Paper {
+    async fn list_tasks(
+        &self,
+        _: ProjectId,
+        _: &TaskFilter,
+        _: Option<TaskId>,
+        _: u32,
+    ) -> Result<(Vec<TaskRow>, Option<TaskId>)> {
+        Ok((Vec::new(), None))
+    }
+    async fn list_projects(&self, _: Option<&str>, _: u32) -> Result<Vec<ProjectRow>> {
+        Ok(Vec::new())
+    }
+    async fn list_keys(&self, _: Option<&[String]>, _: Option<StreamId>, _: u32) -> Result<Vec<StreamId>> {
+        Ok(Vec::new())
+    }
+}

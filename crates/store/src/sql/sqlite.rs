@@ -1,0 +1,346 @@
+//! SQLite: one writer, readers apart, a commit is one `BEGIN IMMEDIATE`.
+//!
+//! Invariants: the clock never falls, neither below what this process read nor
+//! below the last commit; no checkpoint runs while the writer is needed, but for
+//! the last few pages. It spawns nothing: whoever's commit finds the write-ahead
+//! log full moves it, after its own answer is safe and the writer is free again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use quarterdeck_core::Timestamp;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{Arguments as _, ConnectOptions as _, Connection as _};
+use tokio::sync::Mutex;
+
+use super::changes::Changes;
+use super::db::{Row, Verdict};
+use super::failure::Failure;
+use super::ruling;
+use super::stmt::Stmt;
+use super::template::Dialect;
+use super::value::{Arg, Rows, ids_to_json, ints_to_json, texts_to_json};
+
+/// The wall clock, or the simulator's.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// When a commit counts as durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// Synced to disk at every commit: survives loss of power.
+    #[default]
+    Full,
+    /// Synced at checkpoints: survives a crash of the process only.
+    Normal,
+}
+
+/// How to open SQLite.
+#[derive(Clone)]
+pub struct SqliteOptions {
+    pub synchronous: Synchronous,
+    /// How long to wait for another process that writes.
+    pub busy_timeout: Duration,
+    /// Most connections that read, at least 1.
+    pub readers: u32,
+    /// Time is taken from here; the system's clock by default.
+    pub clock: Clock,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            synchronous: Synchronous::Full,
+            busy_timeout: Duration::from_secs(5),
+            readers: 4,
+            clock: Arc::new(system_clock),
+        }
+    }
+}
+
+impl std::fmt::Debug for SqliteOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteOptions")
+            .field("synchronous", &self.synchronous)
+            .field("busy_timeout", &self.busy_timeout)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // The database's clock has to come from somewhere: here.
+fn system_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Size of the write-ahead log from which on it is moved into the database:
+/// 4,000 pages, below which reading it costs little.
+const WAL_BYTES: u64 = 16 * 1024 * 1024;
+
+pub(crate) struct Sqlite {
+    writer: Mutex<SqliteConnection>,
+    /// `None` in memory: another connection would see another database.
+    readers: Option<Readers>,
+    clock: Clock,
+    /// The highest time given out, in microseconds.
+    highest: AtomicI64,
+}
+
+struct Readers {
+    pool: SqlitePool,
+    checkpoints: Mutex<SqliteConnection>,
+    wal: PathBuf,
+    /// Size of the write-ahead log at which to move it next.
+    next: AtomicU64,
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sqlite").field("in_memory", &self.readers.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl Sqlite {
+    pub async fn open(path: &Path, options: &SqliteOptions) -> Result<Self, sqlx::Error> {
+        let connect = connect_options(options)
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(match options.synchronous {
+                Synchronous::Full => SqliteSynchronous::Full,
+                Synchronous::Normal => SqliteSynchronous::Normal,
+            })
+            .pragma("wal_autocheckpoint", "0")
+            // Makes the file's length say how much of it is in use.
+            .pragma("journal_size_limit", WAL_BYTES.to_string());
+        let writer = connect.connect().await?;
+        let checkpoints = connect.connect().await?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(options.readers.max(1))
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(connect.clone().pragma("query_only", "1"))
+            .await?;
+        let mut wal = path.as_os_str().to_owned();
+        wal.push("-wal");
+        let readers = Readers {
+            pool,
+            checkpoints: Mutex::new(checkpoints),
+            wal: PathBuf::from(wal),
+            next: AtomicU64::new(WAL_BYTES),
+        };
+        Ok(Self::new(writer, Some(readers), options))
+    }
+
+    pub async fn memory(options: &SqliteOptions) -> Result<Self, sqlx::Error> {
+        let writer = connect_options(options).in_memory(true).connect().await?;
+        Ok(Self::new(writer, None, options))
+    }
+
+    fn new(writer: SqliteConnection, readers: Option<Readers>, options: &SqliteOptions) -> Self {
+        Self {
+            writer: Mutex::new(writer),
+            readers,
+            clock: Arc::clone(&options.clock),
+            highest: AtomicI64::new(0),
+        }
+    }
+
+    /// The clock, which never falls.
+    pub fn now(&self) -> i64 {
+        let wall = (self.clock)().as_micros();
+        self.highest.fetch_max(wall, Ordering::SeqCst).max(wall)
+    }
+
+    /// Time as given out by an earlier process on the same database.
+    pub fn not_before(&self, micros: i64) {
+        self.highest.fetch_max(micros, Ordering::SeqCst);
+    }
+
+    pub async fn read(&self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Vec<Row>, Failure> {
+        let bound = bind_all(stmt, args, self.now())?;
+        self.fetch(stmt.sql(Dialect::Sqlite), bound).await
+    }
+
+    pub async fn read_over(&self, stmt: &'static Stmt, rows: &Rows<'_>) -> Result<Vec<Row>, Failure> {
+        let Some(json) = rows.to_json(Some) else { return Ok(Vec::new()) };
+        self.fetch(stmt.sql(Dialect::Sqlite), bind([Bound::Text(json)])?).await
+    }
+
+    async fn fetch(&self, sql: &'static str, bound: SqliteArguments) -> Result<Vec<Row>, Failure> {
+        match &self.readers {
+            Some(readers) => {
+                let mut reader =
+                    readers.pool.acquire().await.map_err(|error| Failure::NotDone(error.to_string()))?;
+                fetch(&mut reader, sql, bound).await
+            }
+            None => fetch(&mut *self.writer.lock().await, sql, bound).await,
+        }
+    }
+
+    pub async fn write(&self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Vec<Row>, Failure> {
+        let mut writer = self.writer.lock().await;
+        // Read once the writer is ours: waiting must not make the time old.
+        let bound = bind_all(stmt, args, self.now())?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error, false))?;
+        let rows = fetch(&mut transaction, stmt.sql(Dialect::Sqlite), bound).await?;
+        transaction.commit().await.map_err(|error| classify(&error, true))?;
+        Ok(rows)
+    }
+
+    pub async fn commit(&self, changes: &Changes<'_>) -> Result<Vec<Verdict>, Failure> {
+        let verdicts = {
+            let mut writer = self.writer.lock().await;
+            let mut transaction =
+                writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error, false))?;
+            let verdicts = ruling::apply(self, &mut transaction, changes).await?;
+            if verdicts.iter().any(|verdict| verdict.position > 0) {
+                transaction.commit().await.map_err(|error| classify(&error, true))?;
+            }
+            verdicts
+        };
+        self.checkpoint_if_due().await;
+        Ok(verdicts)
+    }
+
+    /// Moves the write-ahead log into the database once it has grown. Most of it
+    /// beside the writer; the rest, which must be nothing before the log can start
+    /// over, while the writer waits. Failing costs nothing but disk: the next
+    /// commits try again.
+    async fn checkpoint_if_due(&self) {
+        let Some(readers) = &self.readers else { return };
+        let length = std::fs::metadata(&readers.wal).map_or(0, |meta| meta.len());
+        if length <= WAL_BYTES {
+            readers.next.store(WAL_BYTES, Ordering::Relaxed);
+            return;
+        }
+        if length <= readers.next.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(mut connection) = readers.checkpoints.try_lock() else { return };
+        readers.next.store(length + WAL_BYTES, Ordering::Relaxed);
+        if let Err(error) = checkpoint(&mut connection).await {
+            tracing::warn!(%error, "the write-ahead log could not be moved into the database");
+            return;
+        }
+        let _writer = self.writer.lock().await;
+        if let Err(error) = checkpoint(&mut connection).await {
+            tracing::warn!(%error, "the write-ahead log could not be moved into the database");
+        }
+    }
+
+    pub async fn close(&self) {
+        if let Some(readers) = &self.readers {
+            readers.pool.close().await;
+            // Leaves a database that is one file.
+            let mut writer = self.writer.lock().await;
+            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await;
+        }
+    }
+
+    /// The connection that writes, for migrations.
+    pub async fn writer(&self) -> tokio::sync::MutexGuard<'_, SqliteConnection> {
+        self.writer.lock().await
+    }
+}
+
+async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(connection).await.map(drop)
+}
+
+fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .busy_timeout(options.busy_timeout)
+        .statement_cache_capacity(256)
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging()
+}
+
+/// Runs a statement on a connection, before any commit of it.
+pub(crate) async fn fetch(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    bound: SqliteArguments,
+) -> Result<Vec<Row>, Failure> {
+    let rows = sqlx::query_with(sql, bound)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| classify(&error, false))?;
+    Ok(rows.into_iter().map(Row::Sqlite).collect())
+}
+
+/// Parameters of the commit's statements.
+pub(crate) enum Bound {
+    Text(String),
+    Int(i64),
+}
+
+pub(crate) fn bind<const N: usize>(values: [Bound; N]) -> Result<SqliteArguments, Failure> {
+    let mut bound = SqliteArguments::default();
+    for value in values {
+        match value {
+            Bound::Text(text) => bound.add(text),
+            Bound::Int(int) => bound.add(int),
+        }
+        .map_err(|error| refused(&error))?;
+    }
+    Ok(bound)
+}
+
+fn bind_all(stmt: &Stmt, args: Vec<Arg>, now: i64) -> Result<SqliteArguments, Failure> {
+    let mut bound = SqliteArguments::default();
+    for arg in args {
+        match arg {
+            Arg::Int(value) => bound.add(value),
+            Arg::OptInt(value) => bound.add(value),
+            Arg::Text(value) => bound.add(value),
+            Arg::OptText(value) => bound.add(value),
+            Arg::Uuid(value) => bound.add(value),
+            Arg::OptUuid(value) => bound.add(value),
+            Arg::Bytes(value) => bound.add(value),
+            Arg::Ints(values) => bound.add(ints_to_json(&values)),
+            Arg::Texts(values) => bound.add(texts_to_json(&values)),
+            Arg::Uuids(values) => bound.add(ids_to_json(&values)),
+        }
+        .map_err(|error| refused(&error))?;
+    }
+    if stmt.wants_now() {
+        bound.add(now).map_err(|error| refused(&error))?;
+    }
+    Ok(bound)
+}
+
+fn refused(error: &sqlx::error::BoxDynError) -> Failure {
+    Failure::Poison { why: error.to_string(), raced: false }
+}
+
+/// What an error means. `committing`: it answers a COMMIT, which may be done.
+pub(crate) fn classify(error: &sqlx::Error, committing: bool) -> Failure {
+    let why = error.to_string();
+    if committing {
+        return Failure::Unknown(why);
+    }
+    let sqlx::Error::Database(database) = error else {
+        return match error {
+            sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Failure::Poison { why, raced: false },
+            // Rolled back, or never begun.
+            _ => Failure::NotDone(why),
+        };
+    };
+    // Extended codes carry the primary one in their low byte.
+    let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xff;
+    match code {
+        // SQLITE_ERROR: what the text cannot mean on this schema, or malformed JSON
+        1 if why.contains("no such ") || why.contains("has no column") => Failure::Schema(why),
+        // SQLITE_ERROR, TOOBIG, CONSTRAINT, MISMATCH, RANGE
+        1 | 18 | 19 | 20 | 25 => Failure::Poison { why, raced: false },
+        // BUSY, IOERR, FULL, READONLY, CORRUPT ...: the transaction is rolled back
+        _ => Failure::NotDone(why),
+    }
+}
