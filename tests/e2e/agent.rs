@@ -119,7 +119,8 @@ impl Agent {
 
     /// Fails and waits until that is durable.
     pub async fn fail(&mut self, assign: &Assign, reason: &str) {
-        let fail = Fail { reason: reason.to_owned(), message: format!("{reason} happened"), ..Fail::default() };
+        let fail =
+            Fail { reason: reason.to_owned(), message: format!("{reason} happened"), ..Fail::default() };
         self.fail_with(assign, fail).await;
     }
 

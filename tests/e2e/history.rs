@@ -59,6 +59,18 @@ pub fn check(events: &[TaskEvent]) -> History {
     }
 }
 
+/// Checks that what was seen is what is stored, once and in order.
+#[track_caller]
+pub fn same<'a>(what: &str, seen: impl IntoIterator<Item = &'a TaskEvent>, stored: &[TaskEvent]) {
+    let seen: Vec<&TaskEvent> = seen.into_iter().collect();
+    let numbers = |events: &[&TaskEvent]| events.iter().map(|event| event.sequence).collect::<Vec<_>>();
+    let expected: Vec<&TaskEvent> = stored.iter().collect();
+    assert_eq!(numbers(&seen), numbers(&expected), "{what}");
+    for (seen, stored) in seen.iter().zip(&expected) {
+        assert_eq!(seen, stored, "{what}: the same place, but not the same event");
+    }
+}
+
 fn told(events: &[TaskEvent]) -> String {
     let line = |event: &TaskEvent| format!("  {} {} {:?}\n", event.task_id, event.sequence, event.kind);
     events.iter().map(line).collect()
@@ -91,7 +103,9 @@ impl History {
         match kind {
             Kind::TaskCreated(created) => self.create(created),
             Kind::StepAssigned(assigned) => self.assign(assigned),
-            Kind::StepProgressed(word) => self.at(&word.step_key, Place::Running).map(|step| step.progressed += 1),
+            Kind::StepProgressed(word) => {
+                self.at(&word.step_key, Place::Running).map(|step| step.progressed += 1)
+            }
             Kind::StepRefused(refused) => {
                 let step = self.at(&refused.step_key, Place::Running)?;
                 step.refused_by.push(refused.agent.clone());
@@ -168,9 +182,9 @@ impl History {
         }
         step.place = match (failed.r#final, &failed.retry_after) {
             (true, None) => Place::Failed,
-            (false, Some(_)) => Place::Backoff,
             // A step whose agent is lost is ready again at once.
-            (false, None) if failure.code() == FailureCode::AgentLost => Place::Waiting,
+            (false, _) if failure.code() == FailureCode::AgentLost => Place::Waiting,
+            (false, Some(_)) => Place::Backoff,
             _ => return Err(format!("{failed:?} leads nowhere")),
         };
         step.failed.push(failed.clone());

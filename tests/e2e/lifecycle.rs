@@ -88,7 +88,10 @@ async fn an_agent_holds_no_more_steps_than_its_slots(world: World) {
     assert!(first.heard_no_assignment());
 
     first.finish(&held, Payload::empty()).await;
-    assert_eq!(world.history(&task.id).await.steps.values().filter(|step| step.assigned.len() == 1).count(), 4);
+    assert_eq!(
+        world.history(&task.id).await.steps.values().filter(|step| step.assigned.len() == 1).count(),
+        4
+    );
 }
 
 async fn a_step_goes_only_to_an_agent_of_its_capability_and_project(world: World) {
@@ -124,7 +127,8 @@ async fn a_failed_step_is_tried_again_after_its_backoff(world: World) {
     let at = |sequence: usize| std::time::SystemTime::try_from(events[sequence - 1].time.unwrap()).unwrap();
     let Some(Kind::StepFailed(failed)) = &events[2].kind else { panic!("{:?}", events[2]) };
     let wait = Duration::try_from(failed.retry_after.unwrap()).unwrap();
-    assert!((200..=400).contains(&wait.as_millis()), "half of 400 ms is fixed, half is drawn: {wait:?}");
+    // Half of 400 ms is fixed, half is drawn; the commit takes a part of either.
+    assert!((100..=400).contains(&wait.as_millis()), "{wait:?}");
     assert!(matches!(events[3].kind, Some(Kind::StepReadied(_))), "{:?}", events[3]);
     let waited = at(4).duration_since(at(3)).unwrap();
     // Two clock readings of the database, rounded to its precision.
@@ -140,8 +144,10 @@ async fn an_agent_may_say_when_to_try_again(world: World) {
     agent.fail_with(&assign, Fail { reason: "BUSY".to_owned(), retry_after, ..Fail::default() }).await;
     let assign = agent.assigned().await;
     assert_eq!(assign.attempt, 2);
-    let history = world.history(&task.id).await;
-    assert_eq!(history.steps["a"].failed[0].retry_after, retry_after);
+    let failed = &world.history(&task.id).await.steps["a"].failed[0];
+    let wait = failed.retry_after.and_then(|wait| Duration::try_from(wait).ok()).unwrap();
+    // Counted from the commit, which came a little after the decision.
+    assert!(wait <= Duration::from_millis(30), "{wait:?}");
 }
 
 async fn a_refused_step_goes_to_another_and_costs_no_attempt(world: World) {
@@ -192,7 +198,10 @@ async fn progress_is_seen_and_recorded(world: World) {
     let progress = world.other.get_task(&task.id).await.unwrap().steps[0].progress.clone().unwrap();
     assert_eq!((progress.fraction, progress.message.as_str()), (0.75, "at 0.75"));
     let recorded = world.history(&task.id).await.steps["long"].progressed;
-    assert!((2..=3).contains(&recorded), "{recorded} of five words within a quarter of a second are recorded");
+    assert!(
+        (2..=3).contains(&recorded),
+        "{recorded} of five words within a quarter of a second are recorded"
+    );
     agent.finish(&assign, Payload::empty()).await;
     assert_eq!(world.ended(&task.id).await.steps[0].progress, None, "only while running");
 }
@@ -227,7 +236,10 @@ async fn a_retry_takes_over_what_had_succeeded(world: World) {
     let again = RetryTaskRequest { task_id: first.id.clone(), request_id: String::new() };
     let second = world.other.retry_task(again).await.unwrap();
     assert_ne!(second.id, first.id);
-    assert_eq!((&second.retry_of, &second.display_name, &second.labels), (&first.id, &request.display_name, &request.labels));
+    assert_eq!(
+        (&second.retry_of, &second.display_name, &second.labels),
+        (&first.id, &request.display_name, &request.labels)
+    );
     let mut agent = world.agent("repairer", "bad", 1).await;
     let assign = agent.assigned_step("second").await;
     assert_eq!((assign.attempt, assign.dependencies.len()), (1, 1));
@@ -240,7 +252,10 @@ async fn a_retry_takes_over_what_had_succeeded(world: World) {
     assert_eq!(second.steps.iter().map(|step| step.reused).collect::<Vec<_>>(), [true, false]);
     let events = world.events(&second.id).await;
     let Some(Kind::TaskCreated(created)) = &events[0].kind else { panic!("{events:?}") };
-    assert_eq!((created.reused_steps.as_slice(), created.retry_of.as_str()), (["first".to_owned()].as_slice(), first.id.as_str()));
+    assert_eq!(
+        (created.reused_steps.as_slice(), created.retry_of.as_str()),
+        (["first".to_owned()].as_slice(), first.id.as_str())
+    );
     assert_eq!(stopped(&world.task(&first.id).await), StopCode::NotRetryable, "ended stays ended");
 }
 

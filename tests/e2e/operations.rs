@@ -11,7 +11,7 @@ use quarterdeck_client::api::orchestration::v1::{
     DrainAgentRequest, GoAwayCause, ListAgentsRequest, ListSessionsRequest, SessionState, TaskState,
     drain_agent_request,
 };
-use quarterdeck_client::{Client, Ended, Health, Payload};
+use quarterdeck_client::{Client, Code, Ended, Health, Payload};
 use tonic::transport::Endpoint;
 use tonic_reflection::pb::{v1, v1alpha};
 
@@ -53,18 +53,30 @@ fn change(project: Project, mask: &[&str], revision: Option<i64>) -> UpdateProje
 
 async fn a_project_is_read_and_changed_by_its_mask(world: World) {
     let project = world.admin.get_project(&world.project).await.unwrap();
-    assert_eq!((project.state(), project.revision, project.display_name.as_str()), (ProjectState::Active, 1, ""));
+    assert_eq!(
+        (project.state(), project.revision, project.display_name.as_str()),
+        (ProjectState::Active, 1, "")
+    );
     assert!(project.create_time.is_some());
-    let mut wanted = Project { name: project.name.clone(), display_name: "Fleet".to_owned(), ..Project::default() };
+    let mut wanted =
+        Project { name: project.name.clone(), display_name: "Fleet".to_owned(), ..Project::default() };
     wanted.set_state(ProjectState::Archived);
-    let changed = world.other.update_project(change(wanted.clone(), &["display_name"], Some(1))).await.unwrap();
-    assert_eq!((changed.state(), changed.revision, changed.display_name.as_str()), (ProjectState::Active, 2, "Fleet"));
+    let changed =
+        world.other.update_project(change(wanted.clone(), &["display_name"], Some(1))).await.unwrap();
+    assert_eq!(
+        (changed.state(), changed.revision, changed.display_name.as_str()),
+        (ProjectState::Active, 2, "Fleet")
+    );
     let late = world.admin.update_project(change(wanted.clone(), &["state"], Some(1))).await;
     refused("another revision", late, Reason::RevisionMismatch);
     let unknown = world.admin.update_project(change(wanted.clone(), &["name"], None)).await;
     refused_field("a field that never changes", unknown, Reason::FieldsInvalid, "update_mask");
     wanted.name = "no-such-project".to_owned();
-    refused("no project", world.admin.update_project(change(wanted, &["state"], None)).await, Reason::ProjectNotFound);
+    refused(
+        "no project",
+        world.admin.update_project(change(wanted, &["state"], None)).await,
+        Reason::ProjectNotFound,
+    );
     assert_eq!(world.other.get_project(&world.project).await.unwrap(), changed);
 
     let again = Project { name: world.project.clone(), ..Project::default() };
@@ -90,7 +102,10 @@ async fn an_archived_project_takes_no_new_tasks(world: World) {
         });
         refused("create", Err::<(), _>(error.await), Reason::ProjectArchived);
     }
-    let again = quarterdeck_client::api::orchestration::v1::RetryTaskRequest { task_id: over.id, ..Default::default() };
+    let again = quarterdeck_client::api::orchestration::v1::RetryTaskRequest {
+        task_id: over.id,
+        ..Default::default()
+    };
     refused("retry", world.admin.retry_task(again).await, Reason::ProjectArchived);
     // What runs goes on.
     let _agent = world.work(&world.other, "agent", &["work"], 1, |_| async { Ok(Payload::empty()) });
@@ -115,13 +130,20 @@ async fn projects_are_listed_by_name(world: World) {
         }
         request.page_token = page.next_page_token;
     }
-    assert!(names.is_sorted() && names.contains(&"default".to_owned()) && names.contains(&world.project), "{names:?}");
+    assert!(
+        names.is_sorted() && names.contains(&"default".to_owned()) && names.contains(&world.project),
+        "{names:?}"
+    );
     request.page_token = "garbage".to_owned();
     refused("garbage", world.admin.list_projects_page(request).await, Reason::CursorInvalid);
 }
 
 fn sessions_of(world: &World, agent: &str) -> ListSessionsRequest {
-    ListSessionsRequest { project: world.project.clone(), agent: agent.to_owned(), ..ListSessionsRequest::default() }
+    ListSessionsRequest {
+        project: world.project.clone(),
+        agent: agent.to_owned(),
+        ..ListSessionsRequest::default()
+    }
 }
 
 async fn agents_and_sessions_are_listed(world: World) {
@@ -217,11 +239,13 @@ async fn everything_reports_its_health_without_a_credential(world: World) {
     for name in SERVICES.into_iter().chain(["", "live", "ready"]) {
         assert_eq!(client.health(name).await.unwrap(), Health::Serving, "{name:?}");
     }
-    assert_eq!(client.health("no.such.Service").await.unwrap(), Health::Unknown);
+    let unknown = client.health("no.such.Service").await.unwrap_err();
+    assert_eq!(unknown.code, Code::NotFound, "as grpc.health.v1 has it: {unknown:?}");
 }
 
 async fn reflection_lists_everything_without_a_credential(world: World) {
-    let channel = Endpoint::from_shared(world.other.config().endpoint.clone()).unwrap().connect().await.unwrap();
+    let channel =
+        Endpoint::from_shared(world.other.config().endpoint.clone()).unwrap().connect().await.unwrap();
     let ask = v1::ServerReflectionRequest {
         host: String::new(),
         message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
@@ -237,12 +261,15 @@ async fn reflection_lists_everything_without_a_credential(world: World) {
 
     let ask = v1alpha::ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
+        message_request: Some(
+            v1alpha::server_reflection_request::MessageRequest::ListServices(String::new()),
+        ),
     };
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
     let mut answers = client.server_reflection_info(stream::iter([ask])).await.unwrap().into_inner();
     let answer = within("reflection", answers.message()).await.unwrap().unwrap().message_response;
-    let Some(v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(list)) = answer else {
+    let Some(v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(list)) = answer
+    else {
         panic!("{answer:?}");
     };
     let listed = list.service.into_iter().map(|service| service.name);

@@ -54,7 +54,12 @@ async fn outputs_of_any_size_reach_the_next_step(world: World) {
     assert_eq!(given, names, "in the plan's order");
     for (at, dependency) in assign.dependencies.iter().enumerate() {
         let output = Payload::from(dependency.output.clone());
-        assert_eq!(output.to_bytes().unwrap(), content(at, sizes[at]).to_bytes().unwrap(), "{} bytes", sizes[at]);
+        assert_eq!(
+            output.to_bytes().unwrap(),
+            content(at, sizes[at]).to_bytes().unwrap(),
+            "{} bytes",
+            sizes[at]
+        );
         assert_eq!(output.media_type(), "application/x-test");
     }
     taker.finish(&assign, Payload::empty()).await;
@@ -98,7 +103,10 @@ async fn outputs_beyond_three_mebibytes_are_fetched_one_by_one(world: World) {
     }
     assert!(omitted > 0 && sent <= 3 * 1024 * 1024, "{omitted} omitted, {sent} bytes sent");
 
-    let ask = |token: &str, key: &str| GetDependencyOutputRequest { lease_token: token.into(), step_key: key.into() };
+    let ask = |token: &str, key: &str| GetDependencyOutputRequest {
+        lease_token: token.into(),
+        step_key: key.into(),
+    };
     let mut stub = world.admin.worker_stub();
     let unknown = stub.get_dependency_output(ask(&assign.lease_token, "s99")).await;
     refused("not a step that it comes after", unknown, Reason::StepNotFound);
@@ -150,6 +158,7 @@ async fn views_leave_out_what_they_say(world: World) {
 
     let left_out = world.step(&task.id, "s12").await;
     assert_eq!(Payload::from(left_out.input).to_bytes().unwrap(), content(12, MOST).to_bytes().unwrap());
-    let unknown = GetTaskRequest { task_id: task.id, view: TaskView::Full.into(), step_keys: vec!["nope".into()] };
+    let unknown =
+        GetTaskRequest { task_id: task.id, view: TaskView::Full.into(), step_keys: vec!["nope".into()] };
     refused("an unknown step", world.admin.get_task_with(unknown).await, Reason::StepNotFound);
 }

@@ -5,27 +5,17 @@ use quarterdeck_client::api::orchestration::v1::{Plan, PlanStep, RetryPolicy, St
 
 /// A span on the wire.
 pub fn millis(count: u32) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: i64::from(count / 1_000),
-        nanos: (count % 1_000) as i32 * 1_000_000,
-    }
+    prost_types::Duration { seconds: i64::from(count / 1_000), nanos: (count % 1_000) as i32 * 1_000_000 }
 }
 
 /// A plan of these steps.
 pub fn plan(steps: impl IntoIterator<Item = PlanStep>) -> Plan {
-    Plan {
-        steps: steps.into_iter().collect(),
-        timeout: None,
-    }
+    Plan { steps: steps.into_iter().collect(), timeout: None }
 }
 
 /// A step without anything special.
 pub fn step(key: &str, capability: &str) -> PlanStep {
-    PlanStep {
-        key: key.to_owned(),
-        capability: capability.to_owned(),
-        ..PlanStep::default()
-    }
+    PlanStep { key: key.to_owned(), capability: capability.to_owned(), ..PlanStep::default() }
 }
 
 /// What else a step may have.

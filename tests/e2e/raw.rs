@@ -26,7 +26,11 @@ pub async fn call(config: &Config, path: &'static str, message: impl Into<Bytes>
 }
 
 /// As [`call`], with the settings of a client.
-pub async fn call_as(client: &Client, path: &'static str, message: impl Into<Bytes>) -> Result<Bytes, Status> {
+pub async fn call_as(
+    client: &Client,
+    path: &'static str,
+    message: impl Into<Bytes>,
+) -> Result<Bytes, Status> {
     call(client.config(), path, message).await
 }
 

@@ -11,7 +11,7 @@ use crate::cancel::time_to_hear;
 use crate::plans::{StepWords, plan, step};
 use crate::stack::{Pace, Stack};
 use crate::watch::time_to_see;
-use crate::world::{World, Working};
+use crate::world::{Working, World};
 
 /// Live is what no look at the tables can be: those come every half second.
 const LIVE: Duration = Duration::from_millis(200);

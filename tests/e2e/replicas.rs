@@ -126,6 +126,10 @@ async fn a_completion_repeated_at_both_replicas_counts_once() {
         drop(first);
         let late = world.cancel(&world.admin, &task.id).await;
         assert_eq!(late.unwrap().state(), TaskState::Canceled);
-        refused("no completion of a cancelled task", world.other.get_task("tsk_none").await, Reason::TaskNotFound);
+        refused(
+            "no completion of a cancelled task",
+            world.other.get_task("tsk_none").await,
+            Reason::TaskNotFound,
+        );
     }
 }

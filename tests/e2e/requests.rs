@@ -70,7 +70,12 @@ async fn another_body_under_the_same_request_id_is_refused(world: World) {
         ("name", changed(|request| request.display_name = "other".to_owned())),
         ("label", changed(|request| drop(request.labels.insert("a".to_owned(), "b".to_owned())))),
         ("priority", changed(|request| request.plan.as_mut().unwrap().steps[0].priority = 1)),
-        ("input", changed(|request| request.plan.as_mut().unwrap().steps[0].input = Some(Payload::text("y").into_proto()))),
+        (
+            "input",
+            changed(|request| {
+                request.plan.as_mut().unwrap().steps[0].input = Some(Payload::text("y").into_proto())
+            }),
+        ),
         ("step", changed(|request| request.plan.as_mut().unwrap().steps.push(step("b", "work")))),
     ] {
         refused(what, world.other.create_task(other).await, Reason::RequestIdReused);
@@ -108,7 +113,8 @@ async fn a_retry_happens_once(world: World) {
 }
 
 async fn a_cancel_is_remembered(world: World) {
-    let (one, two) = (world.create(plan([step("a", "work")])).await, world.create(plan([step("a", "work")])).await);
+    let (one, two) =
+        (world.create(plan([step("a", "work")])).await, world.create(plan([step("a", "work")])).await);
     let request = CancelTaskRequest {
         task_id: one.id.clone(),
         request_id: request_id(),
@@ -142,7 +148,8 @@ async fn a_project_is_created_once(world: World) {
 }
 
 async fn a_change_of_a_project_is_remembered(world: World) {
-    let project = Project { name: world.project.clone(), display_name: "New".to_owned(), ..Project::default() };
+    let project =
+        Project { name: world.project.clone(), display_name: "New".to_owned(), ..Project::default() };
     let request = UpdateProjectRequest {
         request_id: request_id(),
         project: Some(project),
@@ -150,7 +157,10 @@ async fn a_change_of_a_project_is_remembered(world: World) {
         if_revision_match: Some(1),
     };
     let first = world.admin.update_project(request.clone()).await.unwrap();
-    assert_eq!((first.display_name.as_str(), first.revision, first.state()), ("New", 2, ProjectState::Active));
+    assert_eq!(
+        (first.display_name.as_str(), first.revision, first.state()),
+        ("New", 2, ProjectState::Active)
+    );
     let again = world.other.update_project(request.clone()).await.unwrap();
     assert_eq!(again.revision, 2);
     let mut other = request;
@@ -169,7 +179,10 @@ async fn a_key_is_created_once_and_its_secret_shown_once(world: World) {
     let first = world.admin.create_key(request.clone()).await.unwrap();
     assert!(first.secret.starts_with("qd_"));
     let again = world.other.create_key(request.clone()).await.unwrap();
-    assert_eq!((again.key.as_ref().unwrap().id.as_str(), again.secret.as_str()), (first.key.as_ref().unwrap().id.as_str(), ""));
+    assert_eq!(
+        (again.key.as_ref().unwrap().id.as_str(), again.secret.as_str()),
+        (first.key.as_ref().unwrap().id.as_str(), "")
+    );
     let other = CreateKeyRequest { display_name: "other".to_owned(), ..request };
     refused("another body", world.other.create_key(other).await, Reason::RequestIdReused);
 

@@ -7,9 +7,8 @@ use quarterdeck_harness::{Database, Quarterdeck, Redis, Secrets, ServeOptions};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-/// Lease of the servers that are used to see leases end, and how often it is renewed.
+/// Lease of the servers that are used to see leases end; renewed three times as often.
 pub const QUICK_LEASE: std::time::Duration = std::time::Duration::from_millis(1_500);
-const QUICK_RENEWAL: &str = "400ms";
 
 /// How long leases are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +72,7 @@ impl Stack {
             Pace::Usual => Quarterdeck::dev(directory.path()).await,
             Pace::Quick => quick_sqlite(directory.path()).await,
         };
-        Self {
-            replicas: vec![server.unwrap()],
-            redis: None,
-            database: None,
-            directory: Some(directory),
-        }
+        Self { replicas: vec![server.unwrap()], redis: None, database: None, directory: Some(directory) }
     }
 
     /// Two replicas of one's own, with a Redis of their own.
@@ -93,9 +87,9 @@ impl Stack {
 
     async fn postgres(pace: Pace, redis: Option<Redis>) -> Self {
         let database = Database::fresh().await.unwrap();
-        let mut options = ServeOptions::new(&database, &Secrets::new().unwrap()).arg("--migrate");
+        let mut options = ServeOptions::new(&database, &Secrets::new().unwrap());
         if pace == Pace::Quick {
-            options = quick(options);
+            options = options.session_lease(QUICK_LEASE);
         }
         if let Some(redis) = &redis {
             options = options.redis(redis);
@@ -136,10 +130,6 @@ impl Stack {
 async fn quick_sqlite(directory: &Path) -> anyhow::Result<Quarterdeck> {
     let file = directory.join("quarterdeck.db");
     let unused = Database::fresh().await?;
-    let options = quick(ServeOptions::new(&unused, &Secrets::new()?));
-    Quarterdeck::serve(options.database_url(format!("sqlite://{}", file.display())).arg("--migrate")).await
-}
-
-fn quick(options: ServeOptions) -> ServeOptions {
-    options.session_lease(QUICK_LEASE).arg("--renew-every").arg(QUICK_RENEWAL)
+    let options = ServeOptions::new(&unused, &Secrets::new()?).session_lease(QUICK_LEASE);
+    Quarterdeck::serve(options.database_url(format!("sqlite://{}", file.display()))).await
 }

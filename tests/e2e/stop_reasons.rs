@@ -22,7 +22,9 @@ both!(Usual:
 );
 
 async fn attempts_exhausted(world: World) {
-    let task = world.create(plan([step("a", "work").attempts(2).backoff(10), step("b", "none").after(&["a"])])).await;
+    let task = world
+        .create(plan([step("a", "work").attempts(2).backoff(10), step("b", "none").after(&["a"])]))
+        .await;
     let mut agent = world.agent("agent", "work", 1).await;
     for attempt in 1..=2 {
         let assign = agent.assigned().await;
@@ -37,7 +39,10 @@ async fn attempts_exhausted(world: World) {
     let states: Vec<StepState> = task.steps.iter().map(|step| step.state()).collect();
     assert_eq!(states, [StepState::Failed, StepState::Canceled]);
     let history = world.history(&task.id).await;
-    assert_eq!(history.steps["a"].failed.iter().map(|failed| failed.r#final).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        history.steps["a"].failed.iter().map(|failed| failed.r#final).collect::<Vec<_>>(),
+        [false, true]
+    );
     assert_eq!(history.steps["a"].last_failure().code(), FailureCode::Reported);
 }
 
@@ -78,7 +83,10 @@ async fn agent_lost_ten_times(world: World) {
     }
     let task = world.ended(&task.id).await;
     let stop = task.stop_reason.clone().unwrap();
-    assert_eq!((task.state(), stop.code(), stop.step_key.as_str()), (TaskState::Failed, StopCode::AgentLost, "a"));
+    assert_eq!(
+        (task.state(), stop.code(), stop.step_key.as_str()),
+        (TaskState::Failed, StopCode::AgentLost, "a")
+    );
     let history = world.history(&task.id).await;
     let lost = history.steps["a"].failed.iter().filter_map(|failed| failed.failure.as_ref());
     assert_eq!(lost.filter(|failure| failure.code() == FailureCode::AgentLost).count(), 10);

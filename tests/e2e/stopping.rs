@@ -23,9 +23,16 @@ async fn a_server_that_is_asked_to_stop_lets_agents_finish() {
     let task = world.create(plan([step("a", "work"), step("b", "work").after(&["a"])])).await;
     let mut agent = world.agent("agent", "work", 2).await;
     let assign = agent.assigned().await;
-    let mut watch = world.admin.task_stub().watch_task(
-        quarterdeck_client::api::orchestration::v1::WatchTaskRequest { task_id: task.id.clone(), ..Default::default() },
-    ).await.unwrap().into_inner();
+    let mut watch = world
+        .admin
+        .task_stub()
+        .watch_task(quarterdeck_client::api::orchestration::v1::WatchTaskRequest {
+            task_id: task.id.clone(),
+            ..Default::default()
+        })
+        .await
+        .unwrap()
+        .into_inner();
     within("a snapshot", watch.message()).await.unwrap().unwrap();
 
     stack.replicas[0].ask_to_stop().unwrap();
@@ -38,7 +45,11 @@ async fn a_server_that_is_asked_to_stop_lets_agents_finish() {
             }
         }
     };
-    refused("a watch of a stopping server", Err::<(), _>(within("the end of a watch", ended).await), Reason::Draining);
+    refused(
+        "a watch of a stopping server",
+        Err::<(), _>(within("the end of a watch", ended).await),
+        Reason::Draining,
+    );
     // The connection that stands still answers: what it holds is finished there.
     agent.finish(&assign, Payload::text("in time")).await;
     assert!(agent.heard_no_assignment(), "no assignment comes after GoAway");
@@ -94,8 +105,12 @@ async fn a_call_that_outlives_its_deadline_is_repeated_safely() {
     world.create(plan([step("a", "work")])).await;
     let database = stack.database.as_ref().unwrap();
     // Nothing is written while somebody else holds every table.
-    let tables = database.query("select string_agg(quote_ident(tablename), ', ') from pg_tables where schemaname = 'public'").await.unwrap();
-    let lock = format!("begin; lock table {} in access exclusive mode; select pg_sleep(4); rollback", tables[0]);
+    let tables = database
+        .query("select string_agg(quote_ident(tablename), ', ') from pg_tables where schemaname = 'public'")
+        .await
+        .unwrap();
+    let lock =
+        format!("begin; lock table {} in access exclusive mode; select pg_sleep(4); rollback", tables[0]);
     let mut request = world.request(plan([step("a", "work")]));
     request.request_id = request_id();
     let hurried = world.other.with_deadline(Duration::from_millis(500)).without_retries();

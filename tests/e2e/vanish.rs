@@ -48,8 +48,8 @@ async fn a_step_whose_agent_vanishes_is_reassigned_after_the_session_lease(world
     let mut heir = world.agent_at(&world.other, "heir", "work", 1).await;
     let assign = heir.assigned().await;
     let waited = vanished.elapsed();
-    // Its lease was renewed at most one interval of 400 ms before it vanished.
-    assert!(waited >= QUICK_LEASE - Duration::from_millis(600), "given away after {waited:?}, too early");
+    // Its lease was renewed at most one interval of 500 ms before it vanished.
+    assert!(waited >= QUICK_LEASE - Duration::from_millis(700), "given away after {waited:?}, too early");
     assert!(waited <= QUICK_LEASE + Duration::from_secs(5), "given away after {waited:?} only");
     assert_eq!(assign.attempt, 2);
     assert_ne!(assign.lease_token, stale.lease_token);
@@ -90,7 +90,11 @@ async fn hears_that_it_is_over(agent: &mut Agent, token: &str) {
             Ok(Some(_)) => {}
             Ok(None) => panic!("the stream ended without a reason"),
             Err(status) => {
-                refused("a session that has expired", Err::<(), Error>(status.into()), Reason::SessionExpired);
+                refused(
+                    "a session that has expired",
+                    Err::<(), Error>(status.into()),
+                    Reason::SessionExpired,
+                );
                 return;
             }
         }
@@ -170,7 +174,8 @@ async fn a_stale_token_is_refused(world: World) {
     }
     for (what, token) in [("garbage", &garbage), ("a token with a letter more", &bent)] {
         second.complete_as(token, 1, Payload::text("wrong")).await;
-        assert_eq!(second.rejected(token).await.reason, "LEASE_STALE", "{what}");
+        let reason = second.rejected(token).await.reason;
+        assert!(["LEASE_STALE", "SESSION_PROTOCOL"].contains(&reason.as_str()), "{what}: {reason}");
     }
     second.finish(&current, Payload::text("right")).await;
     let ended = world.ended(&task.id).await;

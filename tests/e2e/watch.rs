@@ -12,6 +12,7 @@ use quarterdeck_client::{Client, FrameKind, Payload, StepError, Watch};
 use tonic::{Status, Streaming};
 
 use crate::expect::{refused, within};
+use crate::history;
 use crate::plans::{StepWords, plan, step};
 use crate::stack::{Pace, Stack, both};
 use crate::world::{World, new_key};
@@ -73,7 +74,7 @@ async fn a_watch_starts_with_a_snapshot_and_ends_with_the_task(world: World) {
     }
     assert!(matches!(events.last().unwrap().kind, Some(Kind::TaskEnded(_))), "ends after the end");
     let stored = world.events(&task.id).await;
-    assert_eq!(events, stored[snapshot.revision as usize..], "what is watched is what is stored");
+    history::same("what is watched", &events, &stored[snapshot.revision as usize..]);
 }
 
 /// Watches to the end, cutting after every event and going on at the other replica.
@@ -84,7 +85,9 @@ async fn watch_in_pieces(world: &World, task: &str) -> (Task, Vec<TaskEvent>) {
     for cut in 1.. {
         drop(watch);
         watch = open(world.replica(cut), task, &cursor).await.unwrap();
-        let Some((after, Frame::Event(event))) = next(&mut watch).await else { panic!("no event after {cursor}") };
+        let Some((after, Frame::Event(event))) = next(&mut watch).await else {
+            panic!("no event after {cursor}")
+        };
         cursor = after;
         let ended = matches!(event.kind, Some(Kind::TaskEnded(_)));
         events.push(event);
@@ -102,9 +105,11 @@ async fn a_watch_cut_after_every_event_has_no_gap_and_no_duplicate(world: World)
         let agents = [work(&world, &world.admin), work(&world, &world.other)];
         let (snapshot, events) = watching.await;
         let stored = world.events(&task.id).await;
-        assert_eq!(events, stored[snapshot.revision as usize..]);
+        history::same("watched in pieces", &events, &stored[snapshot.revision as usize..]);
         world.history(&task.id).await;
-        drop(agents);
+        for agent in agents {
+            agent.stop().await;
+        }
     }
 }
 
@@ -167,14 +172,20 @@ async fn a_cursor_that_is_not_of_this_watch_is_refused(world: World) {
     ] {
         refused(what, first_word(open(&world.other, &task.id, cursor).await).await, Reason::CursorInvalid);
     }
-    let tasks = WatchTasksRequest { project: world.project.clone(), resume_after: cursor, ..WatchTasksRequest::default() };
+    let tasks = WatchTasksRequest {
+        project: world.project.clone(),
+        resume_after: cursor,
+        ..WatchTasksRequest::default()
+    };
     let answer = world.other.watch_tasks(tasks).next_frame().await.expect("a frame or an error");
     refused("of a task, for a project", answer, Reason::CursorInvalid);
     refused("no task", first_word(open(&world.admin, "tsk_none", "").await).await, Reason::TaskNotFound);
 }
 
 /// A stream may be refused before or after its headers.
-async fn first_word(opened: Result<Streaming<WatchTaskResponse>, Status>) -> Result<Option<WatchTaskResponse>, Status> {
+async fn first_word(
+    opened: Result<Streaming<WatchTaskResponse>, Status>,
+) -> Result<Option<WatchTaskResponse>, Status> {
     within("the first word of a watch", opened?.message()).await
 }
 
@@ -233,7 +244,7 @@ async fn many_watchers_see_the_same(world: World) {
     for watch in &mut watches {
         let frames = within("the end of the task", collect(watch)).await;
         let seen: Vec<&TaskEvent> = frames.iter().filter_map(|(_, kind)| event_of(kind)).collect();
-        assert_eq!(seen, stored[1..].iter().collect::<Vec<_>>());
+        history::same("one of many watchers", seen, &stored[1..]);
     }
 }
 
@@ -276,9 +287,9 @@ async fn a_watch_goes_on_after_a_restart_of_the_server_on_its_file() {
         events.push(event);
     }
     let stored = world.events(&task.id).await;
-    assert_eq!(events, stored[snapshot.revision as usize..]);
+    history::same("over three restarts", &events, &stored[snapshot.revision as usize..]);
     let frames = within("the end of the task", collect(&mut patient)).await;
     let seen: Vec<&TaskEvent> = frames.iter().filter_map(|(_, kind)| event_of(kind)).collect();
-    assert_eq!(seen, stored[snapshot.revision as usize..].iter().collect::<Vec<_>>(), "the client's own resuming");
+    history::same("the client's own resuming", seen, &stored[snapshot.revision as usize..]);
     assert!(patient.reconnects() > 0);
 }

@@ -121,7 +121,14 @@ impl World {
     }
 
     /// Runs an agent of the client library until it is dropped or stopped.
-    pub fn work<F, Fut>(&self, client: &Client, name: &str, capabilities: &[&str], slots: u32, run: F) -> Working
+    pub fn work<F, Fut>(
+        &self,
+        client: &Client,
+        name: &str,
+        capabilities: &[&str],
+        slots: u32,
+        run: F,
+    ) -> Working
     where
         F: Fn(StepContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Payload, StepError>> + Send + 'static,
@@ -172,7 +179,10 @@ pub async fn new_project(admin: &Client) -> String {
     let number = PROJECTS.fetch_add(1, Ordering::Relaxed);
     let project = Project { name: format!("test-{number}"), ..Project::default() };
     let request = CreateProjectRequest { project: Some(project), ..CreateProjectRequest::default() };
-    within("a project", admin.with_deadline(crate::expect::PATIENCE).create_project(request)).await.unwrap().name
+    within("a project", admin.with_deadline(crate::expect::PATIENCE).create_project(request))
+        .await
+        .unwrap()
+        .name
 }
 
 /// The secret of a new key.

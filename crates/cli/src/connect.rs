@@ -140,7 +140,13 @@ impl Globals {
                 failure.fix.insert(0, other("http"));
             }
             Listener::Tls => {
-                failure.fix.push("check that --ca-file signed the server's certificate".to_owned())
+                failure.fix.push(
+                    "name with --ca-file the authority that signed the server's certificate".to_owned(),
+                );
+                failure.fix.push(
+                    "give the server a certificate that is valid for this host and no authority itself"
+                        .to_owned(),
+                );
             }
             Listener::Plain | Listener::Silent => {}
             Listener::Stranger => {
@@ -207,25 +213,40 @@ pub enum Listener {
     Stranger,
 }
 
-/// Connects and says the first words of HTTP/2: a TLS server answers with an alert record,
-/// a plaintext one with its settings.
+/// The first words of an HTTP/2 client: its preface and empty settings.
+const HTTP2_HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The first words of a TLS client, too few to agree on anything: a TLS server answers
+/// with a record (an alert), whatever it thinks of them.
+const TLS_HELLO: &[u8] = b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03\
+    quarterdeck asks who is there...\0\0\x04\x13\x01\xc0\x2f\x01\0";
+
+/// Says the first words of HTTP/2 and, to somebody who does not answer those, of TLS.
 pub async fn probe(address: &Address) -> Listener {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    match ask(address, HTTP2_HELLO).await {
+        Listener::Silent | Listener::Stranger => match ask(address, TLS_HELLO).await {
+            Listener::Tls => Listener::Tls,
+            Listener::Stranger => Listener::Stranger,
+            _ => Listener::Silent,
+        },
+        clear => clear,
+    }
+}
+
+async fn ask(address: &Address, hello: &[u8]) -> Listener {
     let dial = timeout(PROBE, TcpStream::connect((address.host.as_str(), address.port)));
     let mut stream = match dial.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Listener::Nobody(error.to_string()),
         Err(_) => return Listener::Nobody(format!("no answer within {} s", PROBE.as_secs())),
     };
-    if stream.write_all(PREFACE).await.is_err() {
-        return Listener::Stranger;
+    if stream.write_all(hello).await.is_err() {
+        return Listener::Silent;
     }
-    let mut answer = [0_u8; 9];
-    let heard = match timeout(PROBE, read_some(&mut stream, &mut answer)).await {
-        Ok(heard) => heard,
-        Err(_) => return Listener::Silent,
-    };
-    classify(&answer[..heard])
+    let mut answer = [0_u8; 7];
+    match timeout(PROBE, read_some(&mut stream, &mut answer)).await {
+        Ok(heard) => classify(&answer[..heard]),
+        Err(_) => Listener::Silent,
+    }
 }
 
 async fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
@@ -241,8 +262,8 @@ async fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
 
 fn classify(answer: &[u8]) -> Listener {
     match answer {
-        // RFC 8446, 5.1: a record of type alert (21), version 3.x.
-        [21, 3, ..] => Listener::Tls,
+        // RFC 8446, 5.1: a record of type alert (21) or handshake (22), version 3.x.
+        [21 | 22, 3, ..] => Listener::Tls,
         // RFC 9113, 4.1: length, type SETTINGS (4).
         [_, _, _, 4, ..] => Listener::Plain,
         // A TLS server may also hang up without a word.
@@ -307,6 +328,28 @@ mod tests {
         assert_eq!(classify(&[0, 0, 18, 4, 0, 0, 0, 0, 0]), Listener::Plain);
         assert_eq!(classify(b"HTTP/1.1 "), Listener::Stranger);
         assert_eq!(classify(&[]), Listener::Silent);
+    }
+
+    #[test]
+    fn the_tls_hello_is_as_long_as_it_says() {
+        assert_eq!(TLS_HELLO.len(), 5 + usize::from(TLS_HELLO[4]));
+        assert_eq!(TLS_HELLO.len(), 9 + usize::from(TLS_HELLO[8]));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_up_is_silent_and_a_closed_port_is_nobody() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let address = Address { tls: false, host: "127.0.0.1".to_owned(), port };
+        let hang_up = async {
+            for _ in 0..2 {
+                drop(listener.accept().await.unwrap());
+            }
+        };
+        let (heard, ()) = tokio::join!(probe(&address), hang_up);
+        assert_eq!(heard, Listener::Silent);
+        drop(listener);
+        assert!(matches!(probe(&address).await, Listener::Nobody(_)));
     }
 
     #[test]

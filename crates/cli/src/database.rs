@@ -201,6 +201,7 @@ fn remedy(words: &str) -> &'static str {
         ("unable to open database file", "make the directory, and let this user write there"),
         ("does not exist", "create it: createuser and createdb, as PostgreSQL's administrator"),
         ("Connection refused", "start PostgreSQL, or correct host and port in the database URL"),
+        ("pool timed out", "start PostgreSQL, or correct host and port in the database URL"),
         ("lookup address", "correct the host in the database URL"),
         ("too many clients", "raise max_connections of PostgreSQL, or end other clients"),
         ("file is not a database", "name another file: this one is something else"),

@@ -40,7 +40,14 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { what: what.into(), place: None, details: Vec::new(), fix: Vec::new(), exit, unanswered: false }
+        Self {
+            what: what.into(),
+            place: None,
+            details: Vec::new(),
+            fix: Vec::new(),
+            exit,
+            word: Origin::Client,
+        }
     }
 
     /// Wrong usage.

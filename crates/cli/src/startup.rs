@@ -17,7 +17,15 @@ pub fn start_failure(error: StartError) -> Failure {
             Failure::new(Exit::Unavailable, problem).at("the database").fix(mend)
         }
         StartError::Config(error) => {
-            Failure::usage(error.problem.clone()).at(error.setting).fix(error.mend.clone())
+            let (place, fix) = match error.setting {
+                "engine" => {
+                    ("--session-lease, --renew-every", "--session-lease 15s --renew-every 5s".to_owned())
+                }
+                "credentials" => ("--bootstrap-secret-file", error.mend),
+                "metrics address" => ("--metrics-listen", format!("{} (--metrics-public)", error.mend)),
+                other => (other, error.mend),
+            };
+            Failure::usage(error.problem).at(place).fix(fix)
         }
         error @ (StartError::CannotListen { .. } | StartError::Engine(_)) => {
             from_words(Exit::Unavailable, &error.to_string())

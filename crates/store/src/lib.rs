@@ -9,6 +9,7 @@
 
 pub mod commit;
 pub mod error;
+pub mod faults;
 pub mod port;
 pub mod rows;
 pub mod sql;

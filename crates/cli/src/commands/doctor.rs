@@ -97,11 +97,11 @@ fn report(findings: &[Finding], format: Format) -> Result<ExitCode, Failure> {
         }
     }
     if failed == 0 {
-        output::say(&format!("{} checks, {warned} warnings, nothing failed", findings.len()));
+        output::say(&format!("{} checks: none failed, {warned} to look at", findings.len()));
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::new(
         Exit::Refused,
-        format!("{failed} of {} checks failed, {warned} warnings", findings.len()),
+        format!("{} checks: {failed} failed, {warned} to look at", findings.len()),
     ))
 }

@@ -20,7 +20,6 @@ use quarterdeck_server::{
 use crate::connect::read_line;
 use crate::database::{self, Source};
 use crate::failure::Failure;
-use crate::output;
 use crate::startup::{start_failure, stop_signal};
 use crate::values;
 
@@ -187,22 +186,19 @@ pub async fn run(args: &Args) -> Result<ExitCode, Failure> {
     let store = database::open(&source, args.database.migrate).await?;
     let bus = bus(&args.database)?;
     let shutdown = CancellationToken::new();
-    for line in config.lines() {
-        output::say(&line);
-    }
     let server =
         quarterdeck_server::serve(config, store, bus, shutdown.clone()).await.map_err(start_failure)?;
     let scheme = if server.tls() { "https" } else { "http" };
-    output::say(&format!("serving on {scheme}://{}, database {}", server.grpc_addr, source.redacted()));
+    tracing::info!(database = source.redacted(), "serving on {scheme}://{}", server.grpc_addr);
     if !server.tls() && !server.grpc_addr.ip().is_loopback() {
-        output::say("warning: without --tls-cert, keys and payloads can be read on the way");
+        tracing::warn!("without --tls-cert, keys and payloads can be read on the way");
     }
     stop_signal().await;
-    output::say("stopping; what runs has its time to finish");
+    tracing::info!("stopping; what runs has its time to finish");
     shutdown.cancel();
     let stopped = server.wait().await;
     if !stopped.drained {
-        output::say(&format!("{} connections had to be cut off", stopped.aborted_connections));
+        tracing::warn!(connections = stopped.aborted_connections, "some had to be cut off");
     }
     Ok(ExitCode::SUCCESS)
 }

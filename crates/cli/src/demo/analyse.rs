@@ -185,27 +185,10 @@ fn is_quotable(sentence: &Sentence) -> bool {
 }
 
 /// Openings that lean on the sentence before.
+#[rustfmt::skip]
 const LEANING: &[&str] = &[
-    "also",
-    "and",
-    "both",
-    "but",
-    "he",
-    "hence",
-    "it",
-    "its",
-    "otherwise",
-    "she",
-    "so",
-    "that",
-    "their",
-    "then",
-    "therefore",
-    "these",
-    "they",
-    "this",
-    "those",
-    "thus",
+    "also", "and", "both", "but", "he", "hence", "it", "its", "otherwise", "she", "so", "that", "their",
+    "then", "therefore", "these", "they", "this", "those", "thus",
 ];
 
 struct Candidate<'a> {

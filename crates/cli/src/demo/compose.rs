@@ -228,7 +228,7 @@ impl<'a> Vector<'a> {
         let raw: Vec<(String, f64)> = stems.iter().map(|stem| (stem.clone(), weights.idf(stem))).collect();
         let norm = raw.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
         let weights = raw.into_iter().map(|(stem, weight)| (stem, weight / norm)).collect();
-        Self { path, pick, stems, weights }
+        Self { path: &document.path, considered: document.considered, pick, stems, weights }
     }
 
     fn cosine(&self, other: &Self) -> f64 {

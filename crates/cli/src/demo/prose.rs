@@ -292,9 +292,11 @@ pub fn collapse(text: &str) -> String {
 }
 
 /// Words before a full stop that do not end a sentence.
+#[rustfmt::skip]
 const ABBREVIATIONS: &[&str] = &[
-    "e.g", "i.e", "etc", "vs", "cf", "dr", "mr", "mrs", "ms", "prof", "fig", "no", "vol", "pp", "p", "st",
-    "approx", "incl", "resp", "bzw", "z.b", "d.h", "u.a", "ca", "nr", "sec", "ed", "al", "art", "para",
+    "e.g", "i.e", "etc", "vs", "cf", "dr", "mr", "mrs", "ms", "prof", "fig", "no", "vol", "pp", "p",
+    "st", "approx", "incl", "resp", "bzw", "z.b", "d.h", "u.a", "ca", "nr", "sec", "ed", "al", "art",
+    "para",
 ];
 
 fn sentence_ranges(text: &str) -> Vec<(usize, usize)> {

@@ -131,7 +131,7 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
             // A pause, or an agent that refuses everything would be asked for ever.
             shift(task, *step, Phase::Backoff { until: at.plus(REFUSAL_PAUSE) }, at, &mut moves);
         }
-        Event::Succeeded { step, number, output } => {
+        Event::Succeeded { step, number, output, .. } => {
             close(task, *step, *number);
             if let Some(state) = task.steps.get_mut(usize::from(*step)) {
                 state.output.clone_from(output);

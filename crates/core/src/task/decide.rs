@@ -75,8 +75,9 @@ pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Re
             let (step, number) = (lease.step, lease.number);
             vec![Event::Progressed { step, number, fraction, message, checkpoint }]
         }),
-        Command::Complete { lease, output } => word(task, lease, |_, _| {
-            let mut events = vec![Event::Succeeded { step: lease.step, number: lease.number, output }];
+        Command::Complete { lease, output } => word(task, lease, |_, step| {
+            let (attempt, number) = (step.attempt, lease.number);
+            let mut events = vec![Event::Succeeded { step: lease.step, attempt, number, output }];
             if task.unfinished == 1 {
                 let stop = StopReason::plain(StopCode::Completed);
                 events.push(Event::Ended { state: State::Succeeded, stop });

@@ -33,7 +33,7 @@ pub enum Event {
     /// The agent gave the step back untouched.
     Refused { step: StepIndex, number: i64, agent: String, message: String },
     /// The step is finished.
-    Succeeded { step: StepIndex, number: i64, output: Option<Payload> },
+    Succeeded { step: StepIndex, attempt: u32, number: i64, output: Option<Payload> },
     /// An attempt ended without success. `number` is 0 where no agent said so.
     Failed { step: StepIndex, number: i64, failure: Failure, next: Next },
     /// A backoff is over.

@@ -10,15 +10,8 @@ use super::payload::{self, Room, Stored};
 use super::tasks::{failure, state, step_key, stop_reason};
 use super::{int32, int64, plan, time};
 
-/// The event with the names that `plan` gives to steps. `attempt` is the step's
-/// last one, which the log does not repeat at its success.
-pub fn to_wire(
-    task: TaskId,
-    recorded: &Recorded<Event>,
-    plan: &Plan,
-    attempt: u32,
-    room: &mut Room,
-) -> pb::TaskEvent {
+/// The event with the names that `plan` gives to steps.
+pub fn to_wire(task: TaskId, recorded: &Recorded<Event>, plan: &Plan, room: &mut Room) -> pb::TaskEvent {
     use pb::task_event::Kind;
     let key = |step| step_key(plan, step);
     let kind = match &recorded.event {
@@ -42,9 +35,9 @@ pub fn to_wire(
             agent: agent.clone(),
             message: message.clone(),
         }),
-        Event::Succeeded { step, number: _, output } => Kind::StepSucceeded(pb::StepSucceeded {
+        Event::Succeeded { step, attempt, number: _, output } => Kind::StepSucceeded(pb::StepSucceeded {
             step_key: key(*step),
-            attempt: int32(attempt),
+            attempt: int32(*attempt),
             output: output.as_ref().map(|output| payload::to_wire(output, &Stored::new(), room)),
         }),
         Event::Failed { step, number: _, failure: failed, next } => Kind::StepFailed(pb::StepFailed {
@@ -106,7 +99,7 @@ mod tests {
     fn wire(event: Event) -> pb::TaskEvent {
         let ctx = Ctx::new(Timestamp::from_micros(2_000_000), [1; 32]);
         let recorded = Recorded { sequence: 7, at: ctx.now, event };
-        to_wire(TaskId::new(&ctx, 0), &recorded, &plan(), 4, &mut Room::answer())
+        to_wire(TaskId::new(&ctx, 0), &recorded, &plan(), &mut Room::answer())
     }
 
     #[test]
@@ -117,7 +110,7 @@ mod tests {
         let Some(Kind::StepAssigned(assigned)) = assigned.kind else { panic!() };
         assert_eq!((assigned.step_key.as_str(), assigned.attempt), ("only", 2));
         let Some(Kind::StepSucceeded(succeeded)) =
-            wire(Event::Succeeded { step: 0, number: 1, output: None }).kind
+            wire(Event::Succeeded { step: 0, attempt: 4, number: 1, output: None }).kind
         else {
             panic!()
         };

@@ -87,7 +87,7 @@ impl TaskService for Tasks {
         let caller = caller(&request)?;
         let wire = request.into_inner();
         let watch = self.0.watch_task(&caller, &wire.task_id, &wire.resume_after).await;
-        let frames = watches::of_task(&self.0, &caller, wire.task_id, watch.map_err(Failure::from)?);
+        let frames = watches::of_task(wire.task_id, watch.map_err(Failure::from)?);
         Ok(Response::new(frames))
     }
 
@@ -98,7 +98,7 @@ impl TaskService for Tasks {
             .0
             .watch_tasks(&caller, &wire.project, wire.labels, wire.include_steps, &wire.resume_after)
             .await;
-        Ok(Response::new(watches::of_project(&self.0, &caller, watch.map_err(Failure::from)?)))
+        Ok(Response::new(watches::of_project(watch.map_err(Failure::from)?)))
     }
 
     async fn list_task_events(
@@ -111,10 +111,7 @@ impl TaskService for Tasks {
         let listed = self.0.task_events(&caller, &wire.task_id, size, &wire.page_token).await;
         let (task, page) = listed.map_err(Failure::from)?;
         let mut room = Room::answer();
-        let convert = |event| {
-            let attempt = watches::attempt_of(&task, event);
-            events::to_wire(task.id, event, &task.plan, attempt, &mut room)
-        };
+        let convert = |event| events::to_wire(task.id, event, &task.plan, &mut room);
         let events = page.items.iter().map(convert).collect();
         Ok(Response::new(pb::ListTaskEventsResponse { events, next_page_token: page.next }))
     }

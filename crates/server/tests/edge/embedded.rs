@@ -1,6 +1,7 @@
 //! The whole server in one process: a task from creation to its end, keys, and
 //! what outlives a restart.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use quarterdeck_api::operations::v1 as ops;
@@ -83,6 +84,8 @@ fn text(text: &str) -> Payload {
 struct Agent {
     up: mpsc::Sender<pb::SessionRequest>,
     down: Streaming<pb::SessionResponse>,
+    /// Assignments that came while something else was waited for.
+    given: VecDeque<pb::Assign>,
 }
 
 impl Agent {
@@ -91,7 +94,7 @@ impl Agent {
         let request = world.ask(ReceiverStream::new(words));
         let mut worker = WorkerServiceClient::new(world.channel.clone());
         let session = worker.session(request).await.unwrap();
-        let mut agent = Self { up, down: session.into_inner() };
+        let mut agent = Self { up, down: session.into_inner(), given: VecDeque::new() };
         let hello = pb::Hello {
             agent: "tester".into(),
             capabilities: vec!["work".into()],
@@ -114,18 +117,23 @@ impl Agent {
 
     /// Takes the next assignment and completes it.
     async fn work(&mut self) -> pb::Assign {
-        let assign = loop {
+        while self.given.is_empty() {
             if let Down::Assign(assign) = self.hear().await {
-                break assign;
+                self.given.push_back(assign);
             }
-        };
+        }
+        let assign = self.given.pop_front().unwrap();
         let output = Some(text(&format!("out of {}", assign.step_key)));
         let token = assign.lease_token.clone();
         self.say(Up::Complete(pb::Complete { lease_token: token.clone(), number: 1, output })).await;
         loop {
-            if let Down::Ack(ack) = self.hear().await {
-                assert_eq!((ack.lease_token, ack.up_to), (token, 1));
-                return assign;
+            match self.hear().await {
+                Down::Ack(ack) => {
+                    assert_eq!((ack.lease_token, ack.up_to), (token, 1));
+                    return assign;
+                }
+                Down::Assign(next) => self.given.push_back(next),
+                other => panic!("{other:?}"),
             }
         }
     }

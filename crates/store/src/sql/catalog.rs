@@ -5,8 +5,8 @@ use quarterdeck_core::{ProjectId, StreamId, TaskId};
 use uuid::Uuid;
 
 use super::changes::{Changes, Net};
-use super::store::SqlStore;
 use super::stmt::{Fragment, Part, Stmt};
+use super::store::SqlStore;
 use super::tasks;
 use super::template::Type::{Int, Text, Uuid as Id};
 use super::value::{Arg, Cell, Reader};
@@ -34,10 +34,8 @@ static LIST_PROJECTS: Stmt = Stmt::new(
     "SELECT id, name, revision FROM project WHERE name > $1 ORDER BY name LIMIT $2",
 );
 
-static LIST_KEYS: Stmt = Stmt::new(
-    "catalog.list_keys",
-    "SELECT id FROM api_key WHERE id < $1 ORDER BY id DESC LIMIT $2",
-);
+static LIST_KEYS: Stmt =
+    Stmt::new("catalog.list_keys", "SELECT id FROM api_key WHERE id < $1 ORDER BY id DESC LIMIT $2");
 
 /// Keys that cover nothing but the given projects.
 static LIST_KEYS_WITHIN: Stmt = Stmt::new(

@@ -117,9 +117,7 @@ async fn settle(db: &Db, piece: &[Commit], verdicts: &[Verdict]) -> Result<Vec<O
 
 fn outcome(verdict: &Verdict) -> Outcome {
     match verdict.ruling {
-        Ruling::Done => {
-            Outcome::Done { at: Timestamp::from_micros(verdict.at), position: verdict.position }
-        }
+        Ruling::Done => Outcome::Done { at: Timestamp::from_micros(verdict.at), position: verdict.position },
         Ruling::Conflict => Outcome::Conflict,
         Ruling::Stale => Outcome::Stale,
         Ruling::Duplicate => Outcome::Duplicate,

@@ -5,8 +5,8 @@ use quarterdeck_core::{SessionId, TaskId, Timestamp};
 
 use super::changes::{Changes, Net};
 use super::db::Row;
-use super::store::SqlStore;
 use super::stmt::{Fragment, Part, Stmt};
+use super::store::SqlStore;
 use super::template::Type::{Bytes, Int, Uuid};
 use super::value::{Arg, Cell, Reader};
 use crate::port::{Dispatch, Result};
@@ -56,10 +56,8 @@ static PEEK: Stmt = Stmt::new(
     "SELECT key FROM ready WHERE key > $1 AND key < $2 ORDER BY key LIMIT $3",
 );
 
-static DUE: Stmt = Stmt::new(
-    "dispatch.due_timers",
-    "SELECT task, due FROM timer WHERE due <= $1 ORDER BY due LIMIT $2",
-);
+static DUE: Stmt =
+    Stmt::new("dispatch.due_timers", "SELECT task, due FROM timer WHERE due <= $1 ORDER BY due LIMIT $2");
 
 static LEASES_OF: Stmt = Stmt::new(
     "dispatch.leases_of",

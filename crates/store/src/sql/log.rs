@@ -7,8 +7,8 @@ use quarterdeck_core::{CommitId, Digest, ProjectId, StreamId, Timestamp};
 
 use super::changes::Changes;
 use super::db::{Db, Row};
-use super::store::SqlStore;
 use super::stmt::{Fragment, Part, Stmt};
+use super::store::SqlStore;
 use super::template::Type::{Bytes as Blob, Int, Text, Uuid};
 use super::value::{Arg, Cell, Reader, Rows, stored};
 use super::{commit, requests};
@@ -107,17 +107,8 @@ pub(crate) static FIND_COMMITS: Stmt = Stmt::over(
 
 static NOW: Stmt = Stmt::new("log.now", "SELECT {now}");
 
-pub(crate) static ALL: &[&Stmt] = &[
-    &LOAD,
-    &HEADS,
-    &FOLLOW,
-    &FOLLOW_ONE,
-    &POSITION,
-    &PAYLOAD,
-    &FIND_COMMIT,
-    &FIND_COMMITS,
-    &NOW,
-];
+pub(crate) static ALL: &[&Stmt] =
+    &[&LOAD, &HEADS, &FOLLOW, &FOLLOW_ONE, &POSITION, &PAYLOAD, &FIND_COMMIT, &FIND_COMMITS, &NOW];
 
 pub(crate) fn add_append<'a>(changes: &mut Changes<'a>, item: i64, commit: CommitId, append: &'a Append) {
     let stream = append.stream.as_uuid();
@@ -150,7 +141,8 @@ pub(crate) async fn find_commits(
 ) -> Result<Vec<(usize, Timestamp, i64)>> {
     let mut rows = Rows::new(FIND_COMMITS.columns());
     for &item in items {
-        let Some((commit, append)) = batch.get(item).and_then(|commit| Some((commit, commit.appends.first()?)))
+        let Some((commit, append)) =
+            batch.get(item).and_then(|commit| Some((commit, commit.appends.first()?)))
         else {
             continue;
         };

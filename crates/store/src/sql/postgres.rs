@@ -64,10 +64,7 @@ impl Postgres {
             .statement_cache_capacity(256)
             .options([
                 ("statement_timeout", millis(options.statement_timeout).as_str()),
-                (
-                    "idle_in_transaction_session_timeout",
-                    millis(options.idle_in_transaction_timeout).as_str(),
-                ),
+                ("idle_in_transaction_session_timeout", millis(options.idle_in_transaction_timeout).as_str()),
                 ("plan_cache_mode", "force_generic_plan"),
                 // Pages read at random cost about as much as others on today's disks.
                 ("random_page_cost", "1.1"),
@@ -138,8 +135,7 @@ impl Postgres {
     ) -> Result<Vec<Row>, Failure> {
         let mut attempt = 1;
         loop {
-            let bound =
-                bind().map_err(|error| Failure::Poison { why: error.to_string(), raced: false })?;
+            let bound = bind().map_err(|error| Failure::Poison { why: error.to_string(), raced: false })?;
             let mut connection =
                 self.pool.acquire().await.map_err(|error| Failure::NotDone(error.to_string()))?;
             let answer = tokio::time::timeout(self.answer_timeout, fetch(&mut connection, sql, bound)).await;
@@ -206,7 +202,9 @@ fn bind_rows(bound: &mut PgArguments, rows: &Rows<'_>) -> Result<(), sqlx::error
         let cells = rows.column(place);
         match kind {
             Type::Int => bound.add(
-                cells.map(|cell| if let Cell::Int(value) = cell { Some(*value) } else { None }).collect::<Vec<_>>(),
+                cells
+                    .map(|cell| if let Cell::Int(value) = cell { Some(*value) } else { None })
+                    .collect::<Vec<_>>(),
             ),
             Type::Text => bound.add(
                 cells
@@ -214,7 +212,9 @@ fn bind_rows(bound: &mut PgArguments, rows: &Rows<'_>) -> Result<(), sqlx::error
                     .collect::<Vec<Option<&str>>>(),
             ),
             Type::Uuid => bound.add(
-                cells.map(|cell| if let Cell::Uuid(value) = cell { Some(*value) } else { None }).collect::<Vec<_>>(),
+                cells
+                    .map(|cell| if let Cell::Uuid(value) = cell { Some(*value) } else { None })
+                    .collect::<Vec<_>>(),
             ),
             Type::Bytes => bound.add(
                 cells

@@ -72,8 +72,11 @@ async fn heads(
     connection: &mut SqliteConnection,
     changes: &Changes<'_>,
 ) -> Result<BTreeMap<Uuid, i64>, Failure> {
-    let streams: Vec<Uuid> =
-        [&changes.appends, &changes.guards].into_iter().flat_map(streams_and_heads).map(|(_, id, _)| id).collect();
+    let streams: Vec<Uuid> = [&changes.appends, &changes.guards]
+        .into_iter()
+        .flat_map(streams_and_heads)
+        .map(|(_, id, _)| id)
+        .collect();
     let bound = bind([Bound::Text(ids_to_json(&streams))])?;
     let rows = fetch(connection, HEADS_TEXT.sql(Dialect::Sqlite), bound).await?;
     rows.iter().map(|row| Ok((read(row.uuid(0))?, read(row.int(1))?))).collect()

@@ -10,8 +10,8 @@ use quarterdeck_core::{ProjectId, SessionId, Span, Timestamp};
 use uuid::Uuid;
 
 use super::db::Row;
-use super::store::SqlStore;
 use super::stmt::Stmt;
+use super::store::SqlStore;
 use super::value::{Arg, Reader};
 use crate::error::StoreError;
 use crate::port::{Result, Sessions};
@@ -173,7 +173,9 @@ impl Sessions for SqlStore {
         }
         // Tried before, with the answer lost?
         match self.session(session.session).await? {
-            Some(stored) if stored.resume_hash == session.resume_hash && stored.replica == session.replica => {
+            Some(stored)
+                if stored.resume_hash == session.resume_hash && stored.replica == session.replica =>
+            {
                 Ok(stored)
             }
             _ => Err(StoreError::Poison(format!("{} is taken by another session", session.session))),

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use quarterdeck_core::Timestamp;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Arguments as _, ConnectOptions as _, Connection as _};
 use tokio::sync::Mutex;
@@ -188,7 +188,8 @@ impl Sqlite {
         let mut writer = self.writer.lock().await;
         // Read once the writer is ours: waiting must not make the time old.
         let bound = bind_all(stmt, args, self.now())?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error, false))?;
+        let mut transaction =
+            writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error, false))?;
         let rows = fetch(&mut transaction, stmt.sql(Dialect::Sqlite), bound).await?;
         transaction.commit().await.map_err(|error| classify(&error, true))?;
         Ok(rows)
@@ -268,10 +269,8 @@ pub(crate) async fn fetch(
     sql: &'static str,
     bound: SqliteArguments,
 ) -> Result<Vec<Row>, Failure> {
-    let rows = sqlx::query_with(sql, bound)
-        .fetch_all(connection)
-        .await
-        .map_err(|error| classify(&error, false))?;
+    let rows =
+        sqlx::query_with(sql, bound).fetch_all(connection).await.map_err(|error| classify(&error, false))?;
     Ok(rows.into_iter().map(Row::Sqlite).collect())
 }
 

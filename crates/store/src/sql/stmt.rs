@@ -80,11 +80,7 @@ pub(crate) enum Part {
 }
 
 impl Fragment {
-    pub const fn new(
-        part: Part,
-        columns: &'static [(&'static str, Type)],
-        text: &'static str,
-    ) -> Self {
+    pub const fn new(part: Part, columns: &'static [(&'static str, Type)], text: &'static str) -> Self {
         Self { part, columns, text, sqlite: OnceLock::new() }
     }
 

@@ -106,11 +106,7 @@ pub(crate) async fn list(
 ) -> Result<(Vec<TaskRow>, Option<TaskId>)> {
     let before = before.map_or(Uuid::max(), TaskId::as_uuid);
     // Found first, so that tasks created meanwhile cannot push it upwards.
-    let floor = if *filter == TaskFilter::default() {
-        None
-    } else {
-        floor(db, project, before).await?
-    };
+    let floor = if *filter == TaskFilter::default() { None } else { floor(db, project, before).await? };
     let args = vec![
         Arg::Uuid(project.as_uuid()),
         Arg::Uuid(before),
