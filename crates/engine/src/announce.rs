@@ -47,7 +47,7 @@ impl Shared {
         }
         hints.extend(queued.iter().map(Hint::ready));
         if !queued.is_empty() {
-            self.dispatcher.wake(queued);
+            self.dispatcher.queued(queued);
         }
         if let Some(due) = quarterdeck_core::task::next_deadline(&task) {
             self.next_due(due);

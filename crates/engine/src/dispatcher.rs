@@ -88,9 +88,9 @@ impl Dispatcher {
         let connection = previous.as_ref().map_or(1, |member| member.connection + 1);
         for queue in &joining.queues {
             let entry = inner.queues.entry(queue.clone()).or_default();
+            // Nobody here has looked at a queue before its first session came.
+            entry.backlog |= entry.members.is_empty();
             entry.members.push(session);
-            // Nobody here has looked at this queue for this session yet.
-            entry.backlog = true;
             entry.wakes += 1;
             inner.due.insert(queue.clone());
         }
@@ -243,12 +243,21 @@ impl Dispatcher {
         }
     }
 
+    /// Steps were put into these queues because no slot was free: they go first.
+    pub fn queued(&self, queues: impl IntoIterator<Item = QueueKey>) {
+        self.wake_all(queues, true);
+    }
+
     /// Steps may wait in these queues.
     pub fn wake(&self, queues: impl IntoIterator<Item = QueueKey>) {
+        self.wake_all(queues, false);
+    }
+
+    fn wake_all(&self, queues: impl IntoIterator<Item = QueueKey>, backlog: bool) {
         let mut inner = self.lock();
         for queue in queues {
             if let Some(entry) = inner.queues.get_mut(&queue) {
-                entry.backlog = true;
+                entry.backlog |= backlog;
                 entry.wakes += 1;
                 inner.due.insert(queue);
             }
@@ -284,16 +293,13 @@ impl Dispatcher {
         self.lock().queues.get(queue).map_or(0, |entry| entry.wakes)
     }
 
-    /// The table had nothing more when `wakes` was read: new steps may be given
-    /// away directly again, unless a reason to look came in between.
+    /// The table had nothing more after `wakes` was read: new steps may be given
+    /// away directly again. A reason to look that came in between is looked into.
     pub fn looked(&self, queue: &QueueKey, wakes: u64) {
         let mut inner = self.lock();
-        let Some(entry) = inner.queues.get_mut(queue) else {
-            return;
-        };
-        if entry.wakes == wakes {
-            entry.backlog = false;
-        } else {
+        let Some(entry) = inner.queues.get_mut(queue) else { return };
+        entry.backlog = false;
+        if entry.wakes != wakes {
             inner.due.insert(queue.clone());
             self.work.notify_one();
         }

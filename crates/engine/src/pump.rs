@@ -37,29 +37,27 @@ impl Shared {
     }
 
     async fn drain_queue(self: &Arc<Self>, queue: &QueueKey) -> Result<()> {
+        // Behind rows that could not be given away; else from the start, where
+        // rows of higher priority may have come.
         let mut after: Option<ReadyKey> = None;
-        let mut gave = false;
         loop {
-            let free = self.dispatcher.free_slots(queue);
-            if free == 0 {
+            let limit = self.dispatcher.free_slots(queue).min(LOOK_MAX);
+            if limit == 0 {
                 return Ok(());
             }
             let wakes = self.dispatcher.wakes(queue);
-            let limit = free.min(LOOK_MAX);
             let found = self.store.peek_ready(queue, after.as_ref(), limit).await?;
-            if found.is_empty() {
-                if after.take().is_some() && std::mem::take(&mut gave) {
-                    continue; // from the start again: rows before the cursor may have come
-                }
+            let all = found.len() < limit as usize;
+            let last = found.last().cloned();
+            let given = join_all(found.into_iter().map(|key| self.give(key))).await;
+            if given.iter().any(|given| matches!(given, Err(Error::Store(_) | Error::Overloaded { .. }))) {
+                return Ok(()); // the sweeper looks again
+            }
+            if all {
                 self.dispatcher.looked(queue, wakes);
                 return Ok(());
             }
-            after = found.last().cloned();
-            let given = join_all(found.into_iter().map(|key| self.give(key))).await;
-            gave |= given.iter().any(Result::is_ok);
-            if given.iter().any(|given| matches!(given, Err(Error::Store(_) | Error::Overloaded { .. }))) {
-                return Ok(());
-            }
+            after = if given.iter().any(Result::is_ok) { None } else { last };
         }
     }
 

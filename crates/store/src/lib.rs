@@ -8,6 +8,8 @@
 //! applies whole or not at all; only this crate names SQL.
 
 pub mod commit;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
 pub mod faults;
 pub mod port;

@@ -60,14 +60,26 @@ fn steps_that_wait_in_the_table_go_first() {
     let dispatcher = Dispatcher::default();
     let _receiver = join(&dispatcher, 1, 1);
     assert!(dispatcher.reserve(&queue(), &[]).is_none(), "nobody has looked at the table yet");
-    let wakes = dispatcher.wakes(&queue());
-    dispatcher.wake([queue()]);
-    dispatcher.looked(&queue(), wakes);
-    assert!(dispatcher.reserve(&queue(), &[]).is_none(), "a wake during the look is not lost");
+    nothing_waits(&dispatcher);
+    dispatcher.queued([queue()]);
+    assert!(dispatcher.reserve(&queue(), &[]).is_none(), "a step was put there");
     assert!(dispatcher.reserve_for_backlog(&queue()).is_some());
     dispatcher.unreserve(session(1));
     nothing_waits(&dispatcher);
-    assert!(dispatcher.reserve(&queue(), &[]).is_some());
+    dispatcher.wake([queue()]);
+    assert!(dispatcher.reserve(&queue(), &[]).is_some(), "a mere suspicion holds nobody up");
+}
+
+#[tokio::test]
+async fn a_reason_to_look_that_comes_during_a_look_is_looked_into() {
+    let dispatcher = Dispatcher::default();
+    let _receiver = join(&dispatcher, 1, 1);
+    assert_eq!(dispatcher.due().await, [queue()]);
+    let wakes = dispatcher.wakes(&queue());
+    dispatcher.wake([queue()]);
+    assert_eq!(dispatcher.due().await, [queue()], "taken by a look that is under way");
+    dispatcher.looked(&queue(), wakes);
+    assert_eq!(dispatcher.due().await, [queue()]);
 }
 
 #[test]

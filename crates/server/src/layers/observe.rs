@@ -100,7 +100,8 @@ enum Severity {
 /// Whose fault it is decides how loud it is.
 const fn severity(code: Code) -> Severity {
     match code {
-        Code::Ok | Code::Cancelled => Severity::Quiet,
+        // Nothing here answers UNKNOWN: it is what becomes of a call whose client vanished.
+        Code::Ok | Code::Cancelled | Code::Unknown => Severity::Quiet,
         Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
@@ -111,7 +112,7 @@ const fn severity(code: Code) -> Severity {
         | Code::Unimplemented
         | Code::Unauthenticated => Severity::Caller,
         Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unavailable => Severity::Trouble,
-        Code::Unknown | Code::Internal | Code::DataLoss => Severity::Defect,
+        Code::Internal | Code::DataLoss => Severity::Defect,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Batches: each commit succeeds or fails alone; nothing happens twice.
 
-use quarterdeck_core::stream::Kind;
 use quarterdeck_core::Timestamp;
+use quarterdeck_core::stream::Kind;
 
 use super::fixture::Fixture;
 use super::given::*;

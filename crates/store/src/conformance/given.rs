@@ -146,7 +146,9 @@ pub fn named(name: &str) -> ProjectRow {
 /// Two projects of one name: no database takes that.
 pub fn poison(stream: StreamId) -> Commit {
     let name = stream.as_uuid().to_string();
-    let put = || RowChange::ProjectPut(ProjectRow { id: ProjectId::from_uuid(id()), name: name.clone(), revision: 1 });
+    let put = || {
+        RowChange::ProjectPut(ProjectRow { id: ProjectId::from_uuid(id()), name: name.clone(), revision: 1 })
+    };
     one(stream, 0).with_rows([put(), put()])
 }
 

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod dispatch;
 mod fixture;
 pub mod given;
+pub mod postgres;
 pub mod races;
 pub mod sessions;
 

@@ -46,6 +46,18 @@ impl<'a> Changes<'a> {
         changes
     }
 
+    /// One row of nothing in every part, for looking at statements.
+    pub fn of_every_part() -> Self {
+        let mut changes = Self::of(&[]);
+        changes.valid_until.push(None);
+        let rows = [&mut changes.appends, &mut changes.guards].into_iter().chain(&mut changes.parts);
+        for rows in rows {
+            rows.items.push(1);
+            rows.cells.extend(rows.columns.iter().map(|_| Cell::Null));
+        }
+        changes
+    }
+
     pub fn part(&self, part: Part) -> &Rows<'a> {
         &self.parts[part as usize]
     }

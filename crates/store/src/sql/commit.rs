@@ -31,7 +31,7 @@ pub(crate) async fn commit(db: &Db, batch: &[Commit]) -> Result<Vec<Outcome>> {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
     let mut work: Vec<Piece> = pieces(batch);
     work.reverse();
-    let whole = work.len() == 1;
+    let whole = work.len() == 1; // an empty batch has no piece
     while let Some(Piece { range, again }) = work.pop() {
         let changes = Changes::of(&batch[range.clone()]);
         let failure = match db.commit(&changes).await {

@@ -83,11 +83,12 @@ fn locks(appends: usize, guards: Option<usize>) -> String {
     SELECT id, head FROM stream WHERE id = ANY(${stream}::uuid[]) ORDER BY id FOR UPDATE
 )"
     );
-    // FULL, though LEFT would do: it cannot be planned as a loop over all pairs.
+    // FULL, though LEFT would do, and a condition that keeps it so: that cannot be
+    // planned as a loop over all pairs.
     let mut moved = format!(
         "SELECT a.item FROM unnest(${appends}::bigint[], ${stream}::uuid[], ${expected}::bigint[])
         AS a(item, stream, expected)
-    FULL JOIN heads h ON h.id = a.stream WHERE coalesce(h.head, 0) <> a.expected"
+    FULL JOIN heads h ON h.id = a.stream WHERE coalesce(h.head, 0) IS DISTINCT FROM a.expected"
     );
     if let Some(guards) = guards {
         let (stream, head) = (guards + 1, guards + 2);

@@ -101,6 +101,14 @@ impl Db {
         }
     }
 
+    /// Has the database read a statement without running it.
+    pub async fn prepare(&self, sql: &'static str) -> Result<(), Failure> {
+        match self {
+            Self::Postgres(db) => db.prepare(sql).await,
+            Self::Sqlite(db) => db.prepare(sql).await,
+        }
+    }
+
     pub async fn close(&self) {
         match self {
             Self::Postgres(db) => db.close().await,

@@ -70,14 +70,14 @@ static HEADS: Stmt = Stmt::new("log.heads", "SELECT id, head FROM stream WHERE i
 static FOLLOW: Stmt = Stmt::new(
     "log.follow",
     "SELECT stream, last_seq, count, position, at, body FROM event
-     WHERE project = $1 AND kind = 1 AND position > $2 ORDER BY position, stream LIMIT $3",
+     WHERE project = $1 AND kind = 1 AND position > $2 ORDER BY position LIMIT $3",
 );
 
 /// What one commit did to a project's tasks.
 static FOLLOW_ONE: Stmt = Stmt::new(
     "log.follow_one",
     "SELECT stream, last_seq, count, position, at, body FROM event
-     WHERE project = $1 AND kind = 1 AND position = $2 ORDER BY stream",
+     WHERE project = $1 AND kind = 1 AND position = $2",
 );
 
 static POSITION: Stmt = Stmt::new("log.position", "SELECT coalesce(max(position), 0) FROM event");
@@ -211,6 +211,7 @@ impl Log for SqlStore {
             let rest = self.db().read(&FOLLOW_ONE, vec![project, Arg::Int(last)]).await?;
             events.extend(event_rows(&rest)?);
         }
+        events.sort_by_key(|event| (event.position, event.stream));
         Ok(events)
     }
 

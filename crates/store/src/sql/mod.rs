@@ -8,19 +8,22 @@
 //!   steps on SQLite
 //! - the seam: [`template`] and [`stmt`] for texts, [`value`] for what goes in and
 //!   comes out, [`failure`] for what errors mean; [`db`], [`postgres`], [`sqlite`]
-//!   are all that knows of drivers
+//!   are all that knows of drivers; [`check`] prepares every statement there is
 //!
 //! Invariants: nothing locks a row of a projection before its stream's head; no
 //! statement joins a table with an array, because plans are made without statistics.
 
 mod catalog;
 mod changes;
+mod check;
 mod commit;
 mod compose;
 mod db;
 mod dispatch;
 mod failure;
 mod log;
+#[cfg(all(test, feature = "conformance"))]
+mod plans;
 mod postgres;
 mod registry;
 mod requests;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{Arguments as _, ConnectOptions as _, Connection as _};
+use sqlx::{Arguments as _, ConnectOptions as _, Connection as _, Executor as _};
 
 use super::changes::Changes;
 use super::compose::Composer;
@@ -121,6 +121,18 @@ impl Postgres {
             .await?;
         // Whatever cannot be read here was done all the same, perhaps.
         rows.iter().map(|row| verdict(row).map_err(|error| Failure::Unknown(error.to_string()))).collect()
+    }
+
+    pub async fn prepare(&self, sql: &'static str) -> Result<(), Failure> {
+        let mut connection =
+            self.pool.acquire().await.map_err(|error| Failure::NotDone(error.to_string()))?;
+        let prepared = connection.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await;
+        prepared.map(drop).map_err(|error| classify(&error))
+    }
+
+    /// The commit with every part there is.
+    pub fn whole_commit(&self) -> &'static str {
+        self.composer.statement(&Changes::of_every_part())
     }
 
     pub async fn close(&self) {

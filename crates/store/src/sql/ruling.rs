@@ -17,7 +17,7 @@ use super::stmt::{Part, Stmt};
 use super::template::Dialect;
 use super::value::{Cell, Rows, ids_to_json};
 
-pub(crate) static HEADS_TEXT: Stmt =
+pub(crate) static HEADS: Stmt =
     Stmt::new("ruling.heads", "SELECT id, head FROM stream WHERE id {in $1 uuid}");
 
 /// Rules on every item and carries out those that apply. The caller commits.
@@ -78,7 +78,7 @@ async fn heads(
         .map(|(_, id, _)| id)
         .collect();
     let bound = bind([Bound::Text(ids_to_json(&streams))])?;
-    let rows = fetch(connection, HEADS_TEXT.sql(Dialect::Sqlite), bound).await?;
+    let rows = fetch(connection, HEADS.sql(Dialect::Sqlite), bound).await?;
     rows.iter().map(|row| Ok((read(row.uuid(0))?, read(row.int(1))?))).collect()
 }
 

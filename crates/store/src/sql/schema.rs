@@ -119,7 +119,7 @@ impl SqlStore {
         let migrator = migrator(self.db().dialect());
         let result = match self.db() {
             Db::Postgres(db) => migrator.run(&db.pool).await,
-            Db::Sqlite(db) => migrator.run(&mut *db.writer().await).await,
+            Db::Sqlite(db) => db.migrate(migrator).await,
         };
         result.map_err(|error| {
             StoreError::Schema(format!("the schema of {} could not be migrated: {error}", self.location()))

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quarterdeck_core::Timestamp;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
     SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Arguments as _, ConnectOptions as _, Connection as _};
+use sqlx::{Arguments as _, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::Mutex;
 
 use super::changes::Changes;
@@ -236,6 +237,12 @@ impl Sqlite {
         }
     }
 
+    pub async fn prepare(&self, sql: &'static str) -> Result<(), Failure> {
+        let mut writer = self.writer.lock().await;
+        let prepared = writer.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await;
+        prepared.map(drop).map_err(|error| classify(&error, false))
+    }
+
     pub async fn close(&self) {
         if let Some(readers) = &self.readers {
             readers.pool.close().await;
@@ -245,9 +252,10 @@ impl Sqlite {
         }
     }
 
-    /// The connection that writes, for migrations.
-    pub async fn writer(&self) -> tokio::sync::MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
+    pub async fn migrate(&self, migrator: &'static Migrator) -> Result<(), MigrateError> {
+        let mut writer = self.writer.lock().await;
+        // What `run` does; with that, the compiler cannot tell that the future is `Send`.
+        migrator.run_direct(None, &mut *writer, false).await
     }
 }
 

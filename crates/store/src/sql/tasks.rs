@@ -61,9 +61,9 @@ static LIST: Stmt = Stmt::new(
      FROM task t
      WHERE t.project = $1 AND t.id < $2 AND t.id >= $3
          AND t.created_at >= $4 AND t.created_at <= $5
-         AND ($6 IS NULL OR t.retry_of = $6)
-         AND ($7 IS NULL OR coalesce((SELECT e.state FROM task_end e WHERE e.task = t.id), 1) {in $8 int})
-         AND ($9 IS NULL OR {?t.labels::jsonb @> $9::jsonb~NOT EXISTS (
+         AND ({?$6::uuid~$6} IS NULL OR t.retry_of = $6)
+         AND ({?$7::bigint~$7} IS NULL OR coalesce((SELECT e.state FROM task_end e WHERE e.task = t.id), 1) {in $8 int})
+         AND ({?$9::text~$9} IS NULL OR {?t.labels::jsonb @> $9::jsonb~NOT EXISTS (
              SELECT 1 FROM json_each($9) w WHERE NOT EXISTS (
                  SELECT 1 FROM json_each(t.labels) l WHERE l.key = w.key AND l.value = w.value))})
      ORDER BY t.id DESC LIMIT $10",
