@@ -71,7 +71,8 @@ pub fn same<'a>(what: &str, seen: impl IntoIterator<Item = &'a TaskEvent>, store
     }
 }
 
-fn told(events: &[TaskEvent]) -> String {
+/// A history for people.
+pub fn told(events: &[TaskEvent]) -> String {
     let line = |event: &TaskEvent| format!("  {} {} {:?}\n", event.task_id, event.sequence, event.kind);
     events.iter().map(line).collect()
 }

@@ -28,6 +28,8 @@ pub struct Stack {
     /// What the replicas share.
     pub database: Option<Database>,
     directory: Option<TempDir>,
+    /// The files that a restart reads again.
+    _secrets: Secrets,
 }
 
 /// Runs the named tests on the shared servers, once on each kind.
@@ -68,11 +70,13 @@ impl Stack {
     /// A `quarterdeck dev` of one's own.
     pub async fn sqlite(pace: Pace) -> Self {
         let directory = tempfile::Builder::new().prefix("quarterdeck-dev-").tempdir().unwrap();
+        let secrets = Secrets::new().unwrap();
         let server = match pace {
             Pace::Usual => Quarterdeck::dev(directory.path()).await,
-            Pace::Quick => quick_sqlite(directory.path()).await,
+            Pace::Quick => quick_sqlite(directory.path(), &secrets).await,
         };
-        Self { replicas: vec![server.unwrap()], redis: None, database: None, directory: Some(directory) }
+        let (replicas, directory) = (vec![server.unwrap()], Some(directory));
+        Self { replicas, redis: None, database: None, directory, _secrets: secrets }
     }
 
     /// Two replicas of one's own, with a Redis of their own.
@@ -87,7 +91,8 @@ impl Stack {
 
     async fn postgres(pace: Pace, redis: Option<Redis>) -> Self {
         let database = Database::fresh().await.unwrap();
-        let mut options = ServeOptions::new(&database, &Secrets::new().unwrap());
+        let secrets = Secrets::new().unwrap();
+        let mut options = ServeOptions::new(&database, &secrets);
         if pace == Pace::Quick {
             options = options.session_lease(QUICK_LEASE);
         }
@@ -97,7 +102,8 @@ impl Stack {
         // The first one migrates; the other would only wait for it.
         let first = Quarterdeck::serve(options.clone()).await.unwrap();
         let second = Quarterdeck::serve(options).await.unwrap();
-        Self { replicas: vec![first, second], redis, database: Some(database), directory: None }
+        let (replicas, database) = (vec![first, second], Some(database));
+        Self { replicas, redis, database, directory: None, _secrets: secrets }
     }
 
     /// A connection of its own to a replica, as the first admin.
@@ -127,9 +133,9 @@ impl Stack {
 }
 
 /// `dev` has no flag for leases; `serve` does the same on the same kind of file.
-async fn quick_sqlite(directory: &Path) -> anyhow::Result<Quarterdeck> {
+async fn quick_sqlite(directory: &Path, secrets: &Secrets) -> anyhow::Result<Quarterdeck> {
     let file = directory.join("quarterdeck.db");
     let unused = Database::fresh().await?;
-    let options = ServeOptions::new(&unused, &Secrets::new()?).session_lease(QUICK_LEASE);
+    let options = ServeOptions::new(&unused, secrets).session_lease(QUICK_LEASE);
     Quarterdeck::serve(options.database_url(format!("sqlite://{}", file.display()))).await
 }

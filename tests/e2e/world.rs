@@ -12,7 +12,7 @@ use quarterdeck_client::{CancellationToken, Client, Ended, Error, Payload, StepC
 use tokio::task::JoinHandle;
 
 use crate::agent::Agent;
-use crate::expect::within;
+use crate::expect::{PATIENCE, within};
 use crate::history::{self, History};
 use crate::stack::{Pace, Stack};
 
@@ -50,7 +50,7 @@ impl World {
 
     /// The replicas, for calls that shall be spread over them.
     pub fn replica(&self, number: usize) -> &Client {
-        if number % 2 == 0 { &self.admin } else { &self.other }
+        if number.is_multiple_of(2) { &self.admin } else { &self.other }
     }
 
     /// A request to create a task with this plan here.
@@ -75,7 +75,10 @@ impl World {
 
     /// The task when it has ended, with payloads; its history is checked on the way.
     pub async fn ended(&self, task: &str) -> Task {
-        let task = within("the end of a task", self.admin.wait_for_task(task)).await.unwrap();
+        let Ok(ended) = tokio::time::timeout(PATIENCE, self.admin.wait_for_task(task)).await else {
+            panic!("{task} did not end within {PATIENCE:?}:\n{}", history::told(&self.events(task).await));
+        };
+        let task = ended.unwrap();
         let history = self.history(&task.id).await;
         let ended = history.ended.expect("an ended task's history has an end");
         assert_eq!((ended.state, ended.stop_reason), (task.state, task.stop_reason.clone()));
@@ -179,10 +182,7 @@ pub async fn new_project(admin: &Client) -> String {
     let number = PROJECTS.fetch_add(1, Ordering::Relaxed);
     let project = Project { name: format!("test-{number}"), ..Project::default() };
     let request = CreateProjectRequest { project: Some(project), ..CreateProjectRequest::default() };
-    within("a project", admin.with_deadline(crate::expect::PATIENCE).create_project(request))
-        .await
-        .unwrap()
-        .name
+    within("a project", admin.with_deadline(PATIENCE).create_project(request)).await.unwrap().name
 }
 
 /// The secret of a new key.

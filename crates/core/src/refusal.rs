@@ -15,6 +15,9 @@ pub enum Refusal {
     /// The step waits for something else than an agent.
     #[error("the step is not waiting for an agent")]
     StepNotReady,
+    /// Another session has to take it.
+    #[error("the session has given this step back before")]
+    StepRefusedBefore,
     #[error("the lease is not the step's current one")]
     LeaseStale,
     #[error("the revision is {actual}, not {required}")]

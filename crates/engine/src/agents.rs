@@ -7,7 +7,9 @@ use quarterdeck_store::rows::SessionRow;
 
 use crate::auth::Principal;
 use crate::bus::Hint;
-use crate::cursor::{Page, filter_digest, page_size, page_token, read_page_token};
+use crate::cursor::{
+    Page, filter_digest, name_token, page_size, page_token, read_name_token, read_page_token,
+};
 use crate::engine::{Engine, Shared};
 use crate::error::{Error, Noun, Result};
 use crate::session::{Down, GoAwayCause};
@@ -53,6 +55,10 @@ impl Engine {
     ) -> Result<Page<AgentSummary>> {
         let project = caller.project(project)?;
         self.0.project(&project).await?;
+        let filter = filter_digest("agents", |c| {
+            c.text(&project);
+        });
+        let after = read_name_token(filter, token)?;
         let lease = self.0.options.session_lease;
         let sessions = self.0.store.list_sessions(ProjectId::of(&project), None, None, SESSIONS_MAX).await?;
         let mut agents: BTreeMap<String, AgentSummary> = BTreeMap::new();
@@ -76,11 +82,13 @@ impl Engine {
             }
         }
         let size = page_size(size, 50) as usize;
-        let later = agents.into_values().filter(|agent| agent.name.as_str() > token);
+        let later =
+            agents.into_values().filter(|agent| after.as_ref().is_none_or(|after| agent.name > *after));
         let mut items: Vec<AgentSummary> = later.take(size + 1).collect();
         let more = items.len() > size;
         items.truncate(size);
-        let next = items.last().filter(|_| more).map(|agent| agent.name.clone()).unwrap_or_default();
+        let next =
+            items.last().filter(|_| more).map(|agent| name_token(filter, &agent.name)).unwrap_or_default();
         Ok(Page { items, next })
     }
 

@@ -138,11 +138,10 @@ impl Shared {
 
     /// The task as the database has it now.
     pub async fn current(self: &Arc<Self>, id: TaskId) -> Result<Arc<Task>> {
-        if let Some(task) = self.slots.cached(id) {
-            let head = self.store.heads(&[id.stream()]).await?;
-            if head.first().is_some_and(|&(_, head)| head == task.revision) {
-                return Ok(task);
-            }
+        if let Some(task) = self.slots.cached(id)
+            && self.is_current(id, task.revision).await?
+        {
+            return Ok(task);
         }
         let loaded = self.load(id).await?.ok_or(Error::NotFound(Noun::Task))?;
         let slot = self.slots.slot(id);
@@ -216,13 +215,22 @@ impl Shared {
                 };
             }
             let timer = loaded.as_ref().map_or(Timer::None, |loaded| loaded.timer);
-            let base = loaded.as_ref().map(|loaded| Arc::clone(&loaded.task));
-            let (round, verdicts) = self.decide(base, &asks);
+            let task = loaded.as_ref().map(|loaded| Arc::clone(&loaded.task));
+            let (round, verdicts) = self.decide(task.clone(), &asks);
             if round.events.is_empty() {
+                // Nothing to commit means that no commit tells whether the state is current.
+                match self.is_current(id, round.expected()).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        loaded = None;
+                        continue;
+                    }
+                    Err(error) => return answer_all(asks, &error),
+                }
                 if round.corrects_timer(timer) {
                     loaded = self.correct_timer(id, &round, timer, loaded).await;
                 }
-                answer(asks, verdicts, loaded.as_ref());
+                answer(asks, verdicts, task.as_ref());
                 return loaded;
             }
             let (commit, timer) = match self.commit_of(id, &round, &asks, &verdicts, timer) {
@@ -234,11 +242,10 @@ impl Shared {
             };
             match self.committer.commit(commit).await {
                 Ok(Outcome::Done { at, .. }) => {
-                    drop(loaded); // the last other holder, so that settling need not copy
+                    drop((loaded, task)); // the other holders, so that settling need not copy
                     let task = self.announce(round, at);
-                    let loaded = task.map(|task| Loaded { task, timer });
-                    answer(asks, verdicts, loaded.as_ref());
-                    return loaded;
+                    answer(asks, verdicts, task.as_ref());
+                    return task.map(|task| Loaded { task, timer });
                 }
                 Ok(Outcome::Duplicate) => {
                     self.give_back(&round);
@@ -289,7 +296,7 @@ impl Shared {
                 Op::Do(command) => round.command(command.clone(), index),
             });
         }
-        round.assign_ready(|queue, freeing| self.dispatcher.reserve(queue, freeing));
+        round.assign_ready(|queue, freeing, not| self.dispatcher.reserve(queue, freeing, not));
         (round, verdicts)
     }
 
@@ -347,6 +354,11 @@ impl Shared {
         }
     }
 
+    async fn is_current(&self, id: TaskId, revision: u64) -> Result<bool> {
+        let heads = self.store.heads(&[id.stream()]).await?;
+        Ok(heads.first().is_some_and(|&(_, head)| head == revision))
+    }
+
     fn give_back(&self, round: &Round) {
         for given in round.given.iter().filter(|given| given.reserved_here) {
             self.dispatcher.unreserve(given.session);
@@ -367,10 +379,10 @@ fn take_round(queue: &mut VecDeque<Ask>) -> Vec<Ask> {
     asks
 }
 
-fn answer(asks: Vec<Ask>, verdicts: Vec<std::result::Result<(), Refusal>>, loaded: Option<&Loaded>) {
+fn answer(asks: Vec<Ask>, verdicts: Vec<std::result::Result<(), Refusal>>, task: Option<&Arc<Task>>) {
     for (ask, verdict) in asks.into_iter().zip(verdicts) {
-        let said = match (verdict, loaded) {
-            (Ok(()), Some(loaded)) => Ok(Said::Task(Arc::clone(&loaded.task))),
+        let said = match (verdict, task) {
+            (Ok(()), Some(task)) => Ok(Said::Task(Arc::clone(task))),
             (Ok(()), None) => Err(Error::Internal("a committed task has no state".to_owned())),
             (Err(refusal), _) => Err(Error::Refused(refusal)),
         };

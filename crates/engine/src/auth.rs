@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use crate::engine::{Engine, Shared};
-use crate::error::{Error, Result};
+use crate::error::{Error, Noun, Result};
 
 /// Secrets of the installation. `Debug` shows none.
 #[derive(Clone, Default)]
@@ -45,7 +45,8 @@ impl Principal {
         if !named.is_empty() {
             return match self.scope.covers(named) {
                 true => Ok(named.to_owned()),
-                false => Err(Error::ProjectNotCovered { project: named.to_owned() }),
+                // Not yours is answered like not there.
+                false => Err(Error::NotFound(Noun::Project)),
             };
         }
         match &self.scope {

@@ -55,6 +55,28 @@ pub(crate) fn read_page_token(filter: Digest, token: &str) -> Result<Option<Uuid
     }
 }
 
+/// As [`page_token`], for lists in the order of names.
+pub(crate) fn name_token(filter: Digest, last: &str) -> String {
+    let mut bytes = vec![4];
+    bytes.extend_from_slice(&filter.as_bytes()[..8]);
+    bytes.extend_from_slice(last.as_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Reads a token of [`name_token`]; `None` for the first page.
+pub(crate) fn read_name_token(filter: Digest, token: &str) -> Result<Option<String>> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Error::CursorInvalid)?;
+    match bytes.split_at_checked(9) {
+        Some((head, last)) if head[0] == 4 && head[1..] == filter.as_bytes()[..8] => {
+            String::from_utf8(last.to_vec()).map(Some).map_err(|_| Error::CursorInvalid)
+        }
+        _ => Err(Error::CursorInvalid),
+    }
+}
+
 /// Digest of a list's filter.
 pub(crate) fn filter_digest(list: &str, write: impl FnOnce(&mut Canonical)) -> Digest {
     let mut canonical = Canonical::new("quarterdeck.filter.v1");
@@ -149,5 +171,10 @@ mod tests {
         assert_eq!(read_page_token(other, &token), Err(Error::CursorInvalid));
         assert_eq!(read_page_token(one, ""), Ok(None));
         assert_eq!(read_page_token(one, "bogus"), Err(Error::CursorInvalid));
+        let token = name_token(one, "alpha");
+        assert_eq!(read_name_token(one, &token), Ok(Some("alpha".to_owned())));
+        for (filter, token) in [(other, token.as_str()), (one, "alpha")] {
+            assert_eq!(read_name_token(filter, token), Err(Error::CursorInvalid));
+        }
     }
 }

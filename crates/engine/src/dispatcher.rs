@@ -148,31 +148,44 @@ impl Dispatcher {
 
     /// Takes a slot of a session that serves the queue, in turn. `None` where none
     /// is free, or where steps that were there first are known to wait. Sessions
-    /// in `freeing` finish a step in the very commit that this slot is for.
-    pub fn reserve(&self, queue: &QueueKey, freeing: &[SessionId]) -> Option<(SessionId, String)> {
+    /// in `freeing` finish a step in the very commit that this slot is for; `not`
+    /// is passed over.
+    pub fn reserve(
+        &self,
+        queue: &QueueKey,
+        freeing: &[SessionId],
+        not: Option<SessionId>,
+    ) -> Option<(SessionId, String)> {
         let mut inner = self.lock();
         if inner.queues.get(queue)?.backlog {
             return None;
         }
-        Self::take(&mut inner, queue, freeing)
+        Self::take(&mut inner, queue, freeing, not)
     }
 
     /// As [`Self::reserve`], for steps that come from the queue itself.
-    pub fn reserve_for_backlog(&self, queue: &QueueKey) -> Option<(SessionId, String)> {
-        Self::take(&mut self.lock(), queue, &[])
+    pub fn reserve_for_backlog(
+        &self,
+        queue: &QueueKey,
+        not: Option<SessionId>,
+    ) -> Option<(SessionId, String)> {
+        Self::take(&mut self.lock(), queue, &[], not)
     }
 
-    fn take(inner: &mut Inner, queue: &QueueKey, freeing: &[SessionId]) -> Option<(SessionId, String)> {
+    fn take(
+        inner: &mut Inner,
+        queue: &QueueKey,
+        freeing: &[SessionId],
+        not: Option<SessionId>,
+    ) -> Option<(SessionId, String)> {
         let entry = inner.queues.get_mut(queue)?;
         let count = entry.members.len();
         for offset in 0..count {
             let place = (entry.turn + offset) % count;
             let session = entry.members[place];
-            let Some(member) = inner.members.get_mut(&session) else {
-                continue;
-            };
+            let Some(member) = inner.members.get_mut(&session) else { continue };
             let freed = freeing.iter().filter(|&&other| other == session).count() as u32;
-            if member.free(freed) {
+            if not != Some(session) && member.free(freed) {
                 member.reserved += 1;
                 entry.turn = (place + 1) % count;
                 return Some((session, member.agent.clone()));

@@ -10,7 +10,7 @@ use quarterdeck_store::RequestRecord;
 use quarterdeck_store::rows::{ProjectRow, RowChange};
 
 use crate::auth::Principal;
-use crate::cursor::{Page, page_size};
+use crate::cursor::{Page, filter_digest, name_token, page_size, read_name_token};
 use crate::engine::{Engine, Shared};
 use crate::error::{Error, Noun, Result};
 use crate::record::{Change, Folding, request_record};
@@ -84,28 +84,27 @@ impl Engine {
 
     pub async fn list_projects(&self, caller: &Principal, size: u32, token: &str) -> Result<Page<Project>> {
         let size = page_size(size, 50);
+        let filter = filter_digest("projects", |_| {});
+        let mut after = read_name_token(filter, token)?;
         let mut page = Page::default();
-        let mut after = token.to_owned();
-        // Rows that the caller may not see do not count.
-        while page.items.len() < size as usize {
-            let rows = self.0.store.list_projects((!after.is_empty()).then_some(&after), size).await?;
+        loop {
+            let rows = self.0.store.list_projects(after.as_deref(), size).await?;
             let more = rows.len() == size as usize;
+            // Rows that the caller may not see do not count.
             for row in rows {
                 if page.items.len() == size as usize {
-                    page.next = after;
+                    page.next = after.map(|after| name_token(filter, &after)).unwrap_or_default();
                     return Ok(page);
                 }
-                after.clone_from(&row.name);
                 if caller.scope.covers(&row.name) {
                     page.items.extend(self.0.fold(&folding(&row.name)).await?);
                 }
+                after = Some(row.name);
             }
             if !more {
                 return Ok(page);
             }
         }
-        page.next = after;
-        Ok(page)
     }
 
     pub async fn update_project(

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use quarterdeck_core::Refusal;
 use quarterdeck_core::task::Command;
 use quarterdeck_store::rows::{QueueKey, ReadyKey};
 
@@ -61,16 +62,23 @@ impl Shared {
         }
     }
 
-    /// Gives one queued step to a session with a free slot.
+    /// Gives one queued step to a session with a free slot; to another one where
+    /// that session has refused it before.
     async fn give(self: &Arc<Self>, key: ReadyKey) -> Result<()> {
-        let Some((session, agent)) = self.dispatcher.reserve_for_backlog(&key.queue) else {
-            return Ok(());
-        };
-        let command = Command::Assign { step: key.step.step, session, agent };
-        let result = self.ask(key.step.task, Op::Do(command), Vec::new(), None).await;
-        if result.is_err() {
-            self.dispatcher.unreserve(session);
+        let mut not = None;
+        loop {
+            let Some((session, agent)) = self.dispatcher.reserve_for_backlog(&key.queue, not) else {
+                return Ok(());
+            };
+            let command = Command::Assign { step: key.step.step, session, agent };
+            let result = self.ask(key.step.task, Op::Do(command), Vec::new(), None).await;
+            if result.is_err() {
+                self.dispatcher.unreserve(session);
+            }
+            match result {
+                Err(Error::Refused(Refusal::StepRefusedBefore)) if not.is_none() => not = Some(session),
+                result => return result.map(drop),
+            }
         }
-        result.map(drop)
     }
 }

@@ -100,7 +100,7 @@ impl Round {
     /// held a moment ago go through the queue.
     pub fn assign_ready(
         &mut self,
-        mut reserve: impl FnMut(&QueueKey, &[SessionId]) -> Option<(SessionId, String)>,
+        mut reserve: impl FnMut(&QueueKey, &[SessionId], Option<SessionId>) -> Option<(SessionId, String)>,
     ) {
         let Some(task) = self.next.as_ref() else { return };
         let freeing: Vec<SessionId> = self
@@ -118,13 +118,9 @@ impl Round {
             .filter_map(|(&step, _)| Some((step, queue_of(task, step)?)))
             .collect();
         for (step, queue) in fresh {
-            let Some((session, agent)) = reserve(&queue, &freeing) else {
-                continue;
-            };
-            let Some(state) = self.next.as_ref().and_then(|task| task.step(step)) else {
-                continue;
-            };
+            let Some(state) = self.next.as_ref().and_then(|task| task.step(step)) else { continue };
             let attempt = state.attempt + 1;
+            let Some((session, agent)) = reserve(&queue, &freeing, state.refused_by) else { continue };
             self.given.push(Given { step, session, reserved_here: true });
             self.apply(Event::Assigned { step, attempt, session, agent });
         }

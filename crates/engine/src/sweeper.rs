@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use quarterdeck_core::task::Command;
+use quarterdeck_core::task::{Command, FailureCode, State, Task};
 use quarterdeck_core::{ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
 use quarterdeck_store::rows::{QueueKey, StepRef};
 use tokio::sync::broadcast::error::RecvError;
@@ -18,7 +18,7 @@ use crate::bus::{Hint, Letter};
 use crate::engine::Shared;
 use crate::error::{Error, Result};
 use crate::round::task_of;
-use crate::session::{Down, RevokeCause};
+use crate::session::{Down, GoAwayCause, RevokeCause};
 
 /// Rows taken up in one look.
 const LOOK_MAX: u32 = 256;
@@ -151,6 +151,19 @@ impl Shared {
         Ok(())
     }
 
+    /// A session that this replica may not renew: over, or resumed elsewhere.
+    async fn lost_session(&self, session: SessionId) -> Result<()> {
+        let row = self.store.session(session).await?;
+        if row.is_some_and(|row| row.state.is_live() && row.replica != self.replica) {
+            if let Some((Some(outbound), _)) = self.dispatcher.leave(session) {
+                let _ = outbound.try_send(Down::GoAway { cause: GoAwayCause::Replaced, deadline: None });
+            }
+        } else {
+            self.drop_session(session);
+        }
+        Ok(())
+    }
+
     /// Ends the connection of a session that is over.
     fn drop_session(&self, session: SessionId) {
         if let Some((Some(outbound), _)) = self.dispatcher.leave(session) {
@@ -210,9 +223,9 @@ impl Shared {
     }
 
     async fn revoke(self: &Arc<Self>, session: SessionId, at: StepRef, token: u64) {
-        use quarterdeck_core::task::State;
         let cause = match self.current(at.task).await {
             Ok(task) if task.state == State::Canceled => RevokeCause::TaskCanceled,
+            Ok(task) if timed_out(&task, at) => RevokeCause::Timeout,
             Ok(task) if task.ended() => RevokeCause::TaskEnded,
             _ => RevokeCause::Lost,
         };
@@ -275,8 +288,7 @@ impl Shared {
                 match renewed.iter().find(|renewed| renewed.session == *session) {
                     Some(renewed) if renewed.draining => self.ask_to_finish(*session),
                     Some(_) => {}
-                    // Expired, closed, or resumed on another replica.
-                    None => self.drop_session(*session),
+                    None => self.lost_session(*session).await?,
                 }
             }
         }
@@ -329,4 +341,12 @@ impl Shared {
             Hint::Draining { session } => self.ask_to_finish(SessionId::from_uuid(session)),
         }
     }
+}
+
+/// Whether time ended the step's last attempt.
+fn timed_out(task: &Task, at: StepRef) -> bool {
+    let failure = task.step(at.step).and_then(|step| step.last_failure.as_ref());
+    failure.is_some_and(|failure| {
+        matches!(failure.code, FailureCode::AttemptTimeout | FailureCode::ProgressTimeout)
+    })
 }

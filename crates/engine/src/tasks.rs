@@ -118,8 +118,11 @@ impl Engine {
         let id = parse(id)?;
         let task = visible(caller, self.0.current(id).await?)?;
         let digest = Canonical::new("quarterdeck.request.retry-task.v1").text(&id.to_string()).finish();
-        let created = task::retry(&task, &caller.subject, &self.0.time.ctx())?;
         let project = task.project.clone();
+        if self.0.project(&project).await?.archived {
+            return Err(Refusal::ProjectArchived.into());
+        }
+        let created = task::retry(&task, &caller.subject, &self.0.time.ctx())?;
         self.0.open_task(&project, "RetryTask", request_id, digest, created, Vec::new()).await
     }
 

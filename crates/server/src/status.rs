@@ -262,7 +262,7 @@ fn of_refusal(refusal: &Refusal) -> Answer {
         Refusal::StepNotFound { step_key } => {
             answer(NotFound, Reason::StepNotFound, text).with("step_key", step_key)
         }
-        Refusal::StepNotReady => {
+        Refusal::StepNotReady | Refusal::StepRefusedBefore => {
             tracing::error!("an assignment's refusal reached a caller");
             of_fault(&Fault::Defect)
         }

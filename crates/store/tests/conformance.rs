@@ -1,5 +1,7 @@
 //! The suite on every store there is.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

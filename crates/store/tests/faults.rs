@@ -1,5 +1,7 @@
 //! What a caller may rely on when calls fail, answers are lost, or it was paused.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,8 +147,10 @@ async fn a_connection_lost_in_a_commit_leaves_it_unknown_and_once() {
     let batch = [commit];
     let kill = async {
         let mut killer = sqlx::PgConnection::connect(&database.url()).await.unwrap();
-        let sql = "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() \
-                   AND wait_event_type = 'Lock' AND pg_terminate_backend(pid)";
+        // In two steps, or the database may ask itself first.
+        let sql = "WITH waiting AS MATERIALIZED (SELECT pid FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock') \
+                   SELECT pid::bigint FROM waiting WHERE pg_terminate_backend(pid)";
         loop {
             let killed: Option<i64> = sqlx::query_scalar(sql).fetch_optional(&mut killer).await.unwrap();
             if killed.is_some() {
@@ -215,6 +219,28 @@ async fn a_statement_that_takes_too_long_is_given_up_and_not_done() {
     held.rollback().await.unwrap();
     assert_eq!(head(&store, stream).await, Some(1));
     done(&store, &[one(stream, 1)]).await;
+    store.close().await;
+    database.remove().await;
+}
+
+/// The clock is read under the locks, not when the statement began.
+#[tokio::test]
+async fn a_commit_that_waits_in_the_database_past_its_valid_until_does_not_apply() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = SqlStore::open_postgres(&database.url(), PgOptions::default()).await.unwrap();
+    let stream = stream_id();
+    done(&store, &[one(stream, 0)]).await;
+    let mut holder = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM stream FOR UPDATE").execute(&mut *held).await.unwrap();
+    let until = store.now().await.unwrap().plus(Span::from_millis(300));
+    let release = async {
+        eventually("the time is over", || async { (store.now().await.unwrap() > until).then_some(()) }).await;
+        held.rollback().await.unwrap();
+    };
+    let (outcome, ()) = futures::join!(submit(&store, one(stream, 1).until(until)), release);
+    assert_eq!(outcome, Outcome::Stale);
+    assert_eq!(head(&store, stream).await, Some(1));
     store.close().await;
     database.remove().await;
 }

@@ -162,7 +162,7 @@ fn strings(parts: &[&str]) -> Vec<String> {
 
 /// Whether `output` has the line by which `quarterdeck serve` says that it is up.
 pub(crate) fn says_serving(output: &str) -> bool {
-    output.lines().any(|line| line.starts_with("serving on "))
+    output.lines().any(|line| line.contains("serving on "))
 }
 
 /// The credential that `quarterdeck dev` prints, if `output` has it by now.

@@ -67,6 +67,7 @@ fn open(created: &Created, sequence: u64, at: Timestamp) -> (Task, Vec<Move>) {
             output: created.reused.get(&index).cloned().flatten(),
             checkpoint: None,
             last_failure: None,
+            refused_by: None,
             closed: None,
             reused: is_reused(&index),
         });
@@ -105,6 +106,7 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
                 Lease { token, session: *session, started_at: at, heard_at: at, number: 0, progress: None };
             if let Some(state) = task.steps.get_mut(usize::from(*step)) {
                 state.attempt = *attempt;
+                state.refused_by = None;
                 state.agent = Some(agent.clone());
             }
             shift(task, *step, Phase::Running(lease), at, &mut moves);
@@ -125,6 +127,7 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
         Event::Refused { step, number, .. } => {
             close(task, *step, *number);
             if let Some(state) = task.steps.get_mut(usize::from(*step)) {
+                state.refused_by = state.lease().map(|lease| lease.session);
                 // An untouched attempt is none.
                 state.attempt = state.attempt.saturating_sub(1);
             }

@@ -65,6 +65,7 @@ pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Re
         Command::Assign { step, session, agent } => {
             let (_, state) = open_step(task, step)?;
             match state.phase {
+                Phase::Ready if state.refused_by == Some(session) => Err(Refusal::StepRefusedBefore),
                 Phase::Ready => {
                     Ok(vec![Event::Assigned { step, attempt: state.attempt + 1, session, agent }])
                 }

@@ -60,8 +60,24 @@ pub struct Created {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<TaskId>,
     /// Outputs taken over from `retry_of`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "pairs")]
     pub reused: BTreeMap<StepIndex, Option<Payload>>,
+}
+
+/// A map as a list of pairs: keys that are numbers do not survive JSON inside a
+/// tagged enum.
+mod pairs {
+    use super::*;
+
+    type Map = BTreeMap<StepIndex, Option<Payload>>;
+
+    pub fn serialize<S: serde::Serializer>(map: &Map, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 /// One failed attempt.

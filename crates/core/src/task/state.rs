@@ -79,6 +79,8 @@ pub struct Step {
     pub output: Option<Payload>,
     pub checkpoint: Option<Payload>,
     pub last_failure: Option<Failure>,
+    /// Session that gave the step back untouched: another gets it next.
+    pub refused_by: Option<SessionId>,
     /// The lease that ended last by its agent's word, so that the word repeated is
     /// recognised instead of called stale.
     pub closed: Option<Closed>,

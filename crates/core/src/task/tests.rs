@@ -268,6 +268,7 @@ fn a_retry_takes_over_what_had_succeeded() {
     assert_eq!(again.task.step(0).unwrap().phase, Phase::Succeeded);
     assert!(again.task.step(0).unwrap().reused);
     assert_eq!(again.task.step(1).unwrap().phase, Phase::Ready);
+    check(&again).unwrap();
 }
 
 #[test]
@@ -280,6 +281,10 @@ fn a_refused_step_is_offered_again_after_a_pause_and_keeps_its_attempt() {
     assert_eq!(history.ask(Command::Tick), Ok(vec![]));
     history.now = REFUSAL_PAUSE.as_micros();
     assert_eq!(history.ask(Command::Tick), Ok(vec![Event::Readied { step: 0 }]));
+    let again = Command::Assign { step: 0, session: session(1), agent: "a".into() };
+    assert_eq!(history.ask(again), Err(Refusal::StepRefusedBefore), "another session gets it");
+    let other = Command::Assign { step: 0, session: session(2), agent: "b".into() };
+    assert!(history.ask(other).is_ok());
 }
 
 /// Commands that may or may not fit: steps, sessions, tokens and numbers are

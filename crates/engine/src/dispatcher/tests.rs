@@ -42,32 +42,32 @@ fn an_agent_never_holds_more_than_its_slots() {
     let dispatcher = Dispatcher::default();
     let _receiver = join(&dispatcher, 1, 2);
     nothing_waits(&dispatcher);
-    let first = dispatcher.reserve(&queue(), &[]).unwrap();
+    let first = dispatcher.reserve(&queue(), &[], None).unwrap();
     assert_eq!(first.0, session(1));
     assert!(dispatcher.hold(session(1), step(1), 5));
-    assert!(dispatcher.reserve(&queue(), &[]).is_some());
-    assert!(dispatcher.reserve(&queue(), &[]).is_none(), "one held, one reserved, two slots");
+    assert!(dispatcher.reserve(&queue(), &[], None).is_some());
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "one held, one reserved, two slots");
     // The commit that finishes the held step may already count on its slot.
-    assert!(dispatcher.reserve(&queue(), &[session(1)]).is_some());
+    assert!(dispatcher.reserve(&queue(), &[session(1)], None).is_some());
     dispatcher.unreserve(session(1));
     assert!(!dispatcher.release(session(1), step(1), 4), "another token's end is not this one's");
     assert!(dispatcher.release(session(1), step(1), 5));
-    assert!(dispatcher.reserve(&queue(), &[]).is_some());
+    assert!(dispatcher.reserve(&queue(), &[], None).is_some());
 }
 
 #[test]
 fn steps_that_wait_in_the_table_go_first() {
     let dispatcher = Dispatcher::default();
     let _receiver = join(&dispatcher, 1, 1);
-    assert!(dispatcher.reserve(&queue(), &[]).is_none(), "nobody has looked at the table yet");
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "nobody has looked at the table yet");
     nothing_waits(&dispatcher);
     dispatcher.queued([queue()]);
-    assert!(dispatcher.reserve(&queue(), &[]).is_none(), "a step was put there");
-    assert!(dispatcher.reserve_for_backlog(&queue()).is_some());
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "a step was put there");
+    assert!(dispatcher.reserve_for_backlog(&queue(), None).is_some());
     dispatcher.unreserve(session(1));
     nothing_waits(&dispatcher);
     dispatcher.wake([queue()]);
-    assert!(dispatcher.reserve(&queue(), &[]).is_some(), "a mere suspicion holds nobody up");
+    assert!(dispatcher.reserve(&queue(), &[], None).is_some(), "a mere suspicion holds nobody up");
 }
 
 #[tokio::test]
@@ -87,8 +87,10 @@ fn agents_take_turns() {
     let dispatcher = Dispatcher::default();
     let _receivers = (join(&dispatcher, 1, 8), join(&dispatcher, 2, 8));
     nothing_waits(&dispatcher);
-    let turns: Vec<_> = (0..4).map(|_| dispatcher.reserve(&queue(), &[]).unwrap().1).collect();
+    let turns: Vec<_> = (0..4).map(|_| dispatcher.reserve(&queue(), &[], None).unwrap().1).collect();
     assert_eq!(turns, ["agent-1", "agent-2", "agent-1", "agent-2"]);
+    let other = dispatcher.reserve(&queue(), &[], Some(session(1))).unwrap();
+    assert_eq!(other.0, session(2), "who refused a step is passed over");
 }
 
 #[test]
@@ -98,15 +100,18 @@ fn who_drains_or_is_away_gets_nothing() {
     nothing_waits(&dispatcher);
     assert!(dispatcher.set_draining(session(1)));
     assert!(!dispatcher.set_draining(session(1)), "only the first time is news");
-    assert!(dispatcher.reserve(&queue(), &[]).is_none());
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none());
 
     let _receiver = join(&dispatcher, 2, 8);
     nothing_waits(&dispatcher);
-    assert_eq!(dispatcher.reserve(&queue(), &[]).unwrap().0, session(2));
+    assert_eq!(dispatcher.reserve(&queue(), &[], None).unwrap().0, session(2));
     dispatcher.detach(session(2), 7);
-    assert!(dispatcher.reserve(&queue(), &[]).is_some(), "an old connection's end is not the new one's");
+    assert!(
+        dispatcher.reserve(&queue(), &[], None).is_some(),
+        "an old connection's end is not the new one's"
+    );
     dispatcher.detach(session(2), 1);
-    assert!(dispatcher.reserve(&queue(), &[]).is_none());
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none());
 }
 
 #[test]

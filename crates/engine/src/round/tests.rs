@@ -152,7 +152,7 @@ proptest! {
                 let command = command(round.task().unwrap(), draw);
                 let _ = round.command(command, index);
             }
-            round.assign_ready(|_, _| slot.then(|| (session(1), "a".to_owned())));
+            round.assign_ready(|_, _, _| slot.then(|| (session(1), "a".to_owned())));
             let corrects = round.corrects_timer(timer);
             let (rows, next) = round.rows(timer);
             if round.events.is_empty() && !corrects {
@@ -191,14 +191,14 @@ fn a_finished_step_frees_its_slot_for_the_next_in_the_same_commit() {
     };
     let mut round = Round::new(None, ctx);
     round.create(task::create(new, &ctx));
-    round.assign_ready(|_, _| Some((session(1), "a".to_owned())));
+    round.assign_ready(|_, _, _| Some((session(1), "a".to_owned())));
     let (task, _) = round.settle(Timestamp::from_micros(2)).unwrap();
 
     let complete = command(&task, (4, 0, 1));
     let mut round = Round::new(Some(Arc::new(task)), ctx);
     round.command(complete, 0).unwrap();
     let mut asked = Vec::new();
-    round.assign_ready(|queue, freeing| {
+    round.assign_ready(|queue, freeing, _| {
         asked.push((queue.capability.clone(), freeing.to_vec()));
         None
     });

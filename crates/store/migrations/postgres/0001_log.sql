@@ -5,7 +5,8 @@ CREATE TABLE store_meta (
     one   BIGINT PRIMARY KEY CHECK (one = 1),
     epoch BIGINT NOT NULL
 );
-INSERT INTO store_meta (one, epoch) VALUES (1, 1);
+-- 0 until the store draws one of its own.
+INSERT INTO store_meta (one, epoch) VALUES (1, 0);
 
 -- Commit order. Drawn under an advisory lock that is held until the commit is
 -- visible, so that no lower number appears after a higher one was read.

@@ -9,7 +9,8 @@ CREATE TABLE store_meta (
     -- Time of the last commit; the store's clock never falls below it.
     clock    INTEGER NOT NULL
 ) STRICT;
-INSERT INTO store_meta (one, epoch, position, clock) VALUES (1, 1, 0, 0);
+-- The epoch is 0 until the store draws one of its own.
+INSERT INTO store_meta (one, epoch, position, clock) VALUES (1, 0, 0, 0);
 
 -- One small row an aggregate; `head` is the only arbiter between writers.
 CREATE TABLE stream (

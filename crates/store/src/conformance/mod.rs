@@ -5,7 +5,8 @@
 //! Cases panic where a promise is broken. They wait on conditions with a deadline,
 //! never for a fixed time.
 
-#![allow(clippy::unwrap_used)] // These are tests, though they are compiled as a library.
+// These are tests, though they are compiled as a library.
+#![allow(clippy::unwrap_used, clippy::cloned_ref_to_slice_refs)]
 
 pub mod appends;
 pub mod batches;

@@ -10,7 +10,6 @@ use sqlx::Connection as _;
 use crate::sql::{PgOptions, SqlStore};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
-static TEMPLATE: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
 
 /// A migrated database with nothing in it.
 #[derive(Debug)]
@@ -22,27 +21,18 @@ pub struct Database {
 impl Database {
     /// Makes one; `None` where there is no server.
     pub async fn fresh() -> Option<Self> {
-        let server = server()?;
-        // Copying a migrated one is faster than migrating.
-        let template = TEMPLATE
-            .get_or_init(|| async {
-                let database = Self { server: server.clone(), name: name("template") };
-                execute(&server, format!("CREATE DATABASE {}", database.name)).await;
-                let store = SqlStore::open_postgres(&database.url(), PgOptions::default()).await.unwrap();
-                store.migrate().await.unwrap();
-                store.close().await;
-                database.name
-            })
-            .await;
-        let name = name("case");
-        execute(&server, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
-        Some(Self { server, name })
+        let database = Self::empty().await?;
+        let store = SqlStore::open_postgres(&database.url(), PgOptions::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        store.close().await;
+        Some(database)
     }
 
     /// The same, not migrated.
     pub async fn empty() -> Option<Self> {
         let server = server()?;
-        let name = name("empty");
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("quarterdeck_test_{}_{number}", std::process::id());
         execute(&server, format!("CREATE DATABASE {name}")).await;
         Some(Self { server, name })
     }
@@ -60,11 +50,6 @@ impl Database {
     pub async fn remove(&self) {
         execute(&self.server, format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
-}
-
-fn name(purpose: &str) -> String {
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("quarterdeck_{purpose}_{}_{number}", std::process::id())
 }
 
 #[allow(clippy::disallowed_methods)] // The one place where tests of stores read the environment.

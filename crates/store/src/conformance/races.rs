@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join_all;
 
+use quarterdeck_core::StreamId;
+
 use super::fixture::Fixture;
 use super::given::*;
 use crate::commit::{Commit, Outcome};
@@ -19,13 +21,18 @@ async fn handles(fixture: &dyn Fixture) -> [Arc<dyn Store>; 2] {
     [first, second]
 }
 
-/// Appends one event to `stream` as often as asked, trying again after conflicts.
-async fn write(store: &dyn Store, stream: quarterdeck_core::StreamId, times: usize) -> Vec<u64> {
+/// Appends to `stream` as often as asked, one to three events each time, trying
+/// again after conflicts. Which commits began where, and how far they went.
+async fn write(store: &dyn Store, stream: StreamId, times: usize) -> Vec<(u64, u64)> {
     let mut written = Vec::new();
+    let mut tries = 0;
     while written.len() < times {
+        tries += 1;
         let expected = head(store, stream).await.unwrap_or(0);
-        match submit(store, one(stream, expected)).await {
-            Outcome::Done { .. } => written.push(expected + 1),
+        let events = append(stream, expected, 1 + tries % 3);
+        let last = events.last();
+        match submit(store, commit(vec![events])).await {
+            Outcome::Done { .. } => written.push((expected, last)),
             Outcome::Conflict => {}
             other => panic!("{other:?}"),
         }
@@ -37,14 +44,17 @@ pub async fn concurrent_writers_never_fork_a_stream(fixture: &dyn Fixture) {
     let handles = handles(fixture).await;
     let stream = stream_id();
     let writers = (0..8).map(|writer| write(&*handles[writer % 2], stream, 25));
-    let mut written: Vec<u64> = join_all(writers).await.into_iter().flatten().collect();
+    let mut written: Vec<(u64, u64)> = join_all(writers).await.into_iter().flatten().collect();
     written.sort_unstable();
-    assert_eq!(written, (1..=200).collect::<Vec<_>>(), "each sequence was given once");
+    assert_eq!(written.len(), 200);
+    assert_eq!(written[0].0, 0);
+    assert!(written.windows(2).all(|pair| pair[0].1 == pair[1].0), "each begins where one ended");
     let rows = handles[0].load(stream, 0, 1_000).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.last).collect::<Vec<_>>(), written);
+    let stored: Vec<_> = rows.iter().map(|row| (row.last - u64::from(row.count), row.last)).collect();
+    assert_eq!(stored, written, "what was reported is what is there");
     assert!(rows.windows(2).all(|pair| pair[0].position < pair[1].position));
     assert!(rows.windows(2).all(|pair| pair[0].at <= pair[1].at));
-    assert_eq!(head(&*handles[1], stream).await, Some(200));
+    assert_eq!(head(&*handles[1], stream).await, Some(written[199].1));
 }
 
 pub async fn two_handles_opening_one_stream_make_one(fixture: &dyn Fixture) {

@@ -3,6 +3,8 @@
 //! Plans made while tables are empty are kept for as long as nobody tells the
 //! planner better; one that reads a whole table would grow with it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};

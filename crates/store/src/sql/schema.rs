@@ -29,6 +29,13 @@ static APPLIED: Stmt =
 static EPOCH: Stmt =
     Stmt::new("schema.epoch", "SELECT epoch, {?0::bigint AS clock~clock} FROM store_meta WHERE one = 1");
 
+/// A store's first epoch is drawn from its clock, so that tokens and cursors of one
+/// installation mean nothing to another.
+static DRAW_EPOCH: Stmt = Stmt::new(
+    "schema.draw_epoch",
+    "UPDATE store_meta SET epoch = {now} % 2147483647 + 1 WHERE one = 1 AND epoch = 0",
+);
+
 static RAISE_EPOCH: Stmt =
     Stmt::new("schema.raise_epoch", "UPDATE store_meta SET epoch = epoch + 1 WHERE one = 1 RETURNING epoch");
 
@@ -39,7 +46,7 @@ pub(crate) static META: Stmt =
 pub(crate) static ADVANCE_META: Stmt =
     Stmt::new("schema.advance_meta", "UPDATE store_meta SET position = $1, clock = $2 WHERE one = 1");
 
-pub(crate) static ALL: &[&Stmt] = &[&MIGRATED, &APPLIED, &EPOCH, &RAISE_EPOCH];
+pub(crate) static ALL: &[&Stmt] = &[&MIGRATED, &APPLIED, &EPOCH, &DRAW_EPOCH, &RAISE_EPOCH];
 
 /// What the database has, and what this program knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +131,7 @@ impl SqlStore {
         result.map_err(|error| {
             StoreError::Schema(format!("the schema of {} could not be migrated: {error}", self.location()))
         })?;
+        self.db().write(&DRAW_EPOCH, Vec::new()).await?;
         self.learn_epoch().await
     }
 

@@ -60,7 +60,7 @@ static LIST: Stmt = Stmt::new(
          (SELECT s.head FROM stream s WHERE s.id = t.id) AS revision
      FROM task t
      WHERE t.project = $1 AND t.id < $2 AND t.id >= $3
-         AND t.created_at >= $4 AND t.created_at <= $5
+         AND t.created_at >= $4 AND t.created_at < $5
          AND ({?$6::uuid~$6} IS NULL OR t.retry_of = $6)
          AND ({?$7::bigint~$7} IS NULL OR coalesce((SELECT e.state FROM task_end e WHERE e.task = t.id), 1) {in $8 int})
          AND ({?$9::text~$9} IS NULL OR {?t.labels::jsonb @> $9::jsonb~NOT EXISTS (

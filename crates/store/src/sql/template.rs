@@ -47,7 +47,7 @@ impl Type {
     }
 
     /// How SQLite gets the value out of JSON; ids and bytes travel as hexadecimals.
-    fn from_json(self, value: &str) -> String {
+    fn out_of_json(self, value: &str) -> String {
         match self {
             Self::Int | Self::Text => value.to_owned(),
             Self::Uuid | Self::Bytes => format!("unhex({value})"),
@@ -94,7 +94,7 @@ fn replacement(dialect: Dialect, marker: &str, now: &str) -> Option<String> {
         return Some(if postgres {
             format!("= ANY({parameter}::{})", kind.array())
         } else {
-            format!("IN (SELECT {} FROM json_each({parameter}))", kind.from_json("value"))
+            format!("IN (SELECT {} FROM json_each({parameter}))", kind.out_of_json("value"))
         });
     }
     Some(match (marker, postgres) {
@@ -135,7 +135,7 @@ pub(crate) fn rows(dialect: Dialect, columns: &[(&str, Type)], first: usize) -> 
         Dialect::Sqlite => {
             out.push_str("(SELECT value->>0 AS item");
             for (place, (name, kind)) in columns.iter().enumerate() {
-                let value = kind.from_json(&format!("value->>{}", place + 1));
+                let value = kind.out_of_json(&format!("value->>{}", place + 1));
                 let _ = write!(out, ", {value} AS {name}");
             }
             let _ = write!(out, " FROM json_each(${first})) AS r");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_from_arrays_or_from_json() {
+    fn rows_come_from_arrays_or_out_of_json() {
         let columns = [("key", Type::Bytes), ("due", Type::Int)];
         assert_eq!(
             rows(Dialect::Postgres, &columns, 5),

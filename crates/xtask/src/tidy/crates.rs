@@ -10,12 +10,13 @@ use serde::Deserialize;
 const PREFIX: &str = "quarterdeck-";
 
 /// A crate and the crates of ours that it may name.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("api", &[]),
     ("core", &[]),
     ("store", &["core"]),
     ("engine", &["core", "store"]),
     ("adapters", &["core", "store", "engine"]),
+    ("sim", &["core", "store", "engine"]),
     ("server", &["api", "core", "store", "engine", "adapters"]),
     ("client", &["api"]),
     // It puts the parts together, and opens the store for `migrate` and `doctor`. It
