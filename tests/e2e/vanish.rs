@@ -139,11 +139,12 @@ async fn a_hung_agents_step_is_reassigned_after_its_progress_timeout(world: Worl
 }
 
 async fn progress_keeps_a_step_for_longer_than_its_progress_timeout(world: World) {
-    let task = world.create(plan([step("a", "work").progress_within(1_000)])).await;
+    let task = world.create(plan([step("a", "work").progress_within(2_500)])).await;
     let mut agent = world.agent("steady", "work", 1).await;
     let assign = agent.assigned().await;
-    let mut turns = tokio::time::interval(Duration::from_millis(250));
-    for turn in 1..=9 {
+    // Often enough that a busy machine does not make it silent.
+    let mut turns = tokio::time::interval(Duration::from_millis(600));
+    for turn in 1..=6 {
         turns.tick().await;
         agent.progress(&assign, f64::from(turn) / 10.0, None).await;
     }

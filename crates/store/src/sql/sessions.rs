@@ -49,7 +49,7 @@ static RESUME: Stmt = Stmt::new(
 static RENEW: Stmt = Stmt::new(
     "sessions.renew",
     "UPDATE session SET expires_at = {now} + $3
-     WHERE id {in $1 uuid} AND replica = $2 AND state < 3
+     WHERE id {in $1 uuid} AND replica = $2 AND state < 3 AND expires_at > {now}
      RETURNING id, expires_at, state",
 );
 
