@@ -40,6 +40,7 @@ pub trait Log: Send + Sync {
     async fn heads(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, u64)>>;
 
     /// Task events of a project with a position after `position`, in commit order.
+    /// A commit is never cut: rows of the last one may exceed `limit`.
     async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>>;
 
     /// Position of the last commit; 0 in an empty log.

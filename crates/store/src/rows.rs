@@ -206,7 +206,9 @@ pub struct TaskFilter {
     /// Empty: every state.
     pub states: Vec<State>,
     pub labels: BTreeMap<String, String>,
+    /// At or after this.
     pub created_after: Option<Timestamp>,
+    /// Before this.
     pub created_before: Option<Timestamp>,
     pub retry_of: Option<TaskId>,
 }

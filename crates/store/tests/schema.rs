@@ -28,8 +28,8 @@ fn schema_error(error: StoreError) -> String {
     }
 }
 
-/// From nothing to ready.
-async fn migrates(store: &SqlStore) {
+/// From nothing to ready; the epoch at the end.
+async fn migrates(store: &SqlStore) -> u32 {
     let status = store.schema_status().await.unwrap();
     assert_eq!(status.current, 0);
     assert_eq!(status.pending.last().unwrap().version, status.latest);
@@ -49,6 +49,7 @@ async fn migrates(store: &SqlStore) {
     assert_eq!(store.position().await.unwrap(), position, "migrating again changes nothing");
     assert_eq!(store.raise_epoch().await.unwrap(), epoch + 1);
     assert_eq!(store.epoch(), epoch + 1);
+    epoch + 1
 }
 
 async fn refuses_newer(store: &SqlStore) {
@@ -72,19 +73,19 @@ async fn sqlite_is_migrated_on_demand_and_keeps_its_epoch() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("q.db");
     let store = open_file(&path).await;
-    migrates(&store).await;
+    let epoch = migrates(&store).await;
     store.close().await;
-    assert_eq!(open_file(&path).await.epoch(), 2);
+    assert_eq!(open_file(&path).await.epoch(), epoch);
 }
 
 #[tokio::test]
 async fn postgres_is_migrated_on_demand_and_keeps_its_epoch() {
     let Some(database) = Database::empty().await else { return };
     let store = open_postgres(&database).await;
-    migrates(&store).await;
+    let epoch = migrates(&store).await;
     store.close().await;
     let again = open_postgres(&database).await;
-    assert_eq!(again.epoch(), 2);
+    assert_eq!(again.epoch(), epoch);
     again.close().await;
     database.remove().await;
 }

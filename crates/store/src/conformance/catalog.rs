@@ -126,7 +126,7 @@ pub async fn filters_hold_alone_and_together(fixture: &dyn Fixture) {
         ("one label missing", TaskFilter { labels: labels(&[("team", "red"), ("z", "")]), ..none() }, vec![]),
         ("retries", TaskFilter { retry_of: Some(a), ..none() }, vec![b]),
         ("from a time on", TaskFilter { created_after: Some(times[1]), ..none() }, vec![c, b]),
-        ("up to a time", TaskFilter { created_before: Some(times[1]), ..none() }, vec![b, a]),
+        ("before a time", TaskFilter { created_before: Some(times[1]), ..none() }, vec![a]),
         (
             "all at once",
             TaskFilter {

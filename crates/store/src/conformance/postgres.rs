@@ -3,6 +3,8 @@
 //! `QUARTERDECK_TEST_POSTGRES_URL` is a superuser's URL. Without it, what needs
 //! PostgreSQL is skipped, loudly; with `QUARTERDECK_TEST_REQUIRE` set, it fails.
 
+use std::io::Write as _;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::Connection as _;
@@ -10,6 +12,7 @@ use sqlx::Connection as _;
 use crate::sql::{PgOptions, SqlStore};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
+static SAID: Once = Once::new();
 
 /// A migrated database with nothing in it.
 #[derive(Debug)]
@@ -60,9 +63,12 @@ fn server() -> Option<String> {
             std::env::var("QUARTERDECK_TEST_REQUIRE").is_err(),
             "QUARTERDECK_TEST_POSTGRES_URL is not set, and nothing may be skipped"
         );
-        eprintln!(
-            "SKIPPED: set QUARTERDECK_TEST_POSTGRES_URL to a superuser's URL to run this on PostgreSQL"
-        );
+        // Not `eprintln!`, which the test harness swallows; and once is enough.
+        SAID.call_once(|| {
+            let text =
+                "SKIPPED, all that needs PostgreSQL: set QUARTERDECK_TEST_POSTGRES_URL to a superuser's URL";
+            let _ = writeln!(std::io::stderr(), "{text}");
+        });
     }
     url
 }

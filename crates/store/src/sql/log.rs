@@ -199,7 +199,6 @@ impl Log for SqlStore {
             .collect()
     }
 
-    /// Commits are never cut: if the last one has more rows, they come beyond `limit`.
     async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>> {
         debug_assert_eq!(Kind::Task.code(), 1, "the statements say 1");
         let project = Arg::Uuid(project.as_uuid());

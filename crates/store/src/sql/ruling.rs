@@ -40,7 +40,7 @@ pub(crate) async fn apply(
                 Ruling::Conflict
             } else if valid_until.is_some_and(|until| until <= at) {
                 Ruling::Stale
-            } else if false {
+            } else if granted.contains(&item) {
                 Ruling::Duplicate
             } else {
                 Ruling::Done
