@@ -200,15 +200,25 @@ impl Round {
         (rows, timer)
     }
 
-    /// The timer row is corrected lazily: it may be early, never late.
+    /// The timer row is corrected lazily: it may be early, never late. What is known
+    /// of the row may be out of date in one way: whoever found nothing due moved it
+    /// to the next deadline of the very same state, without an event.
     fn timer(&self, task: &Task, timer: Timer, rows: &mut Vec<RowChange>) -> Timer {
+        let moved_to = self.base.as_deref().and_then(task::next_deadline);
         match (task::next_deadline(task), timer) {
             (None, Timer::None) => Timer::None,
             (None, _) => {
                 rows.push(RowChange::TimerCleared { task: task.id });
                 Timer::None
             }
-            (Some(due), Timer::Due(stored)) if stored <= due && !(self.ticked && stored < due) => timer,
+            (Some(due), Timer::Due(stored)) if !(self.ticked && stored < due) => {
+                let latest = moved_to.map_or(stored, |moved_to| stored.max(moved_to));
+                if latest <= due {
+                    return Timer::Due(latest);
+                }
+                rows.push(RowChange::TimerSet { task: task.id, due });
+                Timer::Due(due)
+            }
             (Some(due), _) => {
                 rows.push(RowChange::TimerSet { task: task.id, due });
                 Timer::Due(due)
@@ -218,7 +228,7 @@ impl Round {
 
     /// True where there is nothing to append but the timer row has to move.
     pub fn corrects_timer(&self, timer: Timer) -> bool {
-        self.events.is_empty() && self.ticked && self.rows(timer).1 != timer
+        self.events.is_empty() && self.ticked && !self.rows(timer).0.is_empty()
     }
 
     /// The state after the commit, by the database's clock.

@@ -205,3 +205,32 @@ fn a_finished_step_frees_its_slot_for_the_next_in_the_same_commit() {
     assert_eq!(asked, [("other".to_owned(), vec![session(1)]), ("work".to_owned(), vec![session(1)])]);
     assert_eq!(round.queued().len(), 2);
 }
+
+/// Another replica found nothing due and moved the row to the state's next
+/// deadline, without an event: this replica still believes in the earlier row.
+#[test]
+fn a_timer_row_that_others_may_have_moved_is_not_relied_on() {
+    let ctx = Ctx::new(Timestamp::from_micros(1_000_000), [1; 32]);
+    let new = NewTask {
+        project: "p".into(),
+        display_name: String::new(),
+        labels: BTreeMap::new(),
+        plan: plan(),
+        created_by: "t".into(),
+    };
+    let mut round = Round::new(None, ctx);
+    round.create(task::create(new, &ctx));
+    round.assign_ready(|_, _, _| Some((session(1), "a".to_owned())));
+    let (task, _) = round.settle(ctx.now).unwrap();
+    // Due in 2 s for its silence; the row once said 0.1 s.
+    let believed = Timer::Due(ctx.now.plus(Span::from_millis(100)));
+
+    let fail = command(&task, (6, 0, 1));
+    let mut round = Round::new(Some(Arc::new(task)), ctx);
+    round.command(fail, 0).unwrap();
+    let backoff = task::next_deadline(round.task().unwrap()).unwrap();
+    assert!(backoff < ctx.now.plus(Span::from_secs(2)));
+    let (rows, timer) = round.rows(believed);
+    assert_eq!(timer, Timer::Due(backoff));
+    assert!(rows.iter().any(|row| matches!(row, RowChange::TimerSet { due, .. } if *due == backoff)));
+}

@@ -1,0 +1,413 @@
+//! Agents: they finish, fail, refuse and report, fall silent, vanish, come back
+//! to another replica, and say what no longer counts.
+//!
+//! Every word carries its token and number in its content, so the log itself
+//! tells which word it took.
+
+use std::collections::BTreeMap;
+
+use quarterdeck_core::Payload;
+use quarterdeck_engine::Error;
+use quarterdeck_engine::session::{Assignment, Down, GoAwayCause, Hello, RejectReason, Up};
+
+use crate::dice::Dice;
+use crate::history::{Fact, Word};
+use crate::workload::CAPABILITIES;
+use crate::world::{Connection, World};
+
+/// Without a message for this long, in microseconds, an agent tries another replica.
+const SILENCE: i64 = 2_500_000;
+const PING: i64 = 400_000;
+
+/// A step in the agent's hands.
+struct Work {
+    /// Of the last word.
+    number: i64,
+    next_at: i64,
+    /// Words on progress before the last word.
+    progress: u32,
+    /// `None` for work that never ends by itself.
+    ending: Option<Word>,
+    unacked: Vec<(i64, Word)>,
+    finished: bool,
+}
+
+/// A word to be said though it should not count, or counts already.
+struct Echo {
+    at: i64,
+    token: String,
+    number: i64,
+    word: Word,
+}
+
+/// Why a connection is over.
+enum Over {
+    /// The session goes on elsewhere.
+    Moved,
+    /// The session is over, or the agent has forgotten it.
+    Forgotten,
+}
+
+/// How an agent ends a connection by itself.
+#[derive(Clone, Copy)]
+enum Leave {
+    Reconnect,
+    Vanish,
+    /// Stays connected and says nothing.
+    Mute,
+    Bye,
+}
+
+pub struct Agent {
+    world: World,
+    index: usize,
+    dice: Dice,
+    capabilities: Vec<String>,
+    slots: u32,
+    session: String,
+    resume_token: String,
+    works: BTreeMap<String, Work>,
+    echoes: Vec<Echo>,
+    mute: bool,
+}
+
+impl Agent {
+    pub fn new(world: World, index: usize, dice: Dice) -> Self {
+        // The first agents can do everything, so that nothing waits for ever.
+        let able = |place: &usize| index < 2 || place % CAPABILITIES.len() == index % CAPABILITIES.len();
+        let capabilities = (0..CAPABILITIES.len()).filter(able).map(|place| CAPABILITIES[place].to_owned());
+        Self {
+            capabilities: capabilities.collect(),
+            slots: dice.between(1, 6) as u32,
+            world,
+            index,
+            dice,
+            session: String::new(),
+            resume_token: String::new(),
+            works: BTreeMap::new(),
+            echoes: Vec::new(),
+            mute: false,
+        }
+    }
+
+    pub fn send_off(self) {
+        let (executor, group) = (self.world.executor.clone(), self.world.people);
+        executor.spawn(group, Box::pin(self.live()));
+    }
+
+    async fn live(mut self) {
+        loop {
+            let replica = self.dice.below(self.world.replicas());
+            let hello = Hello {
+                agent: format!("agent-{}", self.index),
+                capabilities: self.capabilities.clone(),
+                slots: self.slots,
+                resume_token: self.resume_token.clone(),
+                held: self.works.iter().filter(|(_, work)| !work.finished).map(|(t, _)| t.clone()).collect(),
+                ..Hello::default()
+            };
+            let over = match self.world.connect(replica, &self.dice, hello).await {
+                Some(Ok(connection)) => self.serve(replica, connection).await,
+                Some(Err(Error::SessionExpired)) => {
+                    self.left("its session has expired");
+                    Over::Forgotten
+                }
+                Some(Err(error)) if !crate::client::transient(&error) => {
+                    self.left(&format!("defect: {error:?}"));
+                    Over::Moved
+                }
+                _ => Over::Moved,
+            };
+            let longest = if self.world.healed() { 300 } else { 2_000 };
+            let pause = match over {
+                Over::Moved if !self.world.healed() && self.dice.chance(0.1) => 5_000,
+                Over::Moved => self.dice.between(0, 300),
+                Over::Forgotten => {
+                    self.forget();
+                    self.dice.between(0, longest)
+                }
+            };
+            self.world.executor.sleep(self.dice.millis(pause, pause)).await;
+        }
+    }
+
+    fn left(&self, why: &str) {
+        self.world.history.record(Fact::Left { agent: self.index, why: why.to_owned() });
+    }
+
+    /// The session is over; some of its words may still be said.
+    fn forget(&mut self) {
+        self.resume_token.clear();
+        for (token, work) in std::mem::take(&mut self.works) {
+            self.echo(&token, work.number + 1, 0.3);
+        }
+    }
+
+    /// Says a completion a little later, perhaps, though it should not count.
+    fn echo(&mut self, token: &str, number: i64, odds: f64) {
+        if self.dice.chance(odds) && !self.world.healed() {
+            let at = self.world.executor.now() + self.dice.between(0, 1_500_000);
+            self.echoes.push(Echo { at, token: token.to_owned(), number, word: Word::Complete });
+        }
+    }
+
+    async fn serve(&mut self, replica: usize, mut connection: Connection) -> Over {
+        let mut heard = self.world.executor.now();
+        let mut ping_at = heard;
+        let mut leave_at = heard + self.dice.between(300_000, 9_000_000);
+        self.mute = false;
+        // Which session this is, the welcome says: nothing is said before.
+        self.session.clear();
+        loop {
+            let next = self.next_due().min(heard + SILENCE).min(ping_at).min(leave_at);
+            let message = tokio::select! {
+                biased;
+                message = connection.down.recv() => Some(message),
+                () = self.world.executor.sleep_until(next) => None,
+            };
+            let now = self.world.executor.now();
+            if let Some(message) = message {
+                heard = now;
+                let Some(message) = message else {
+                    return Over::Moved;
+                };
+                if let Some(over) = self.take(replica, message, &connection) {
+                    return over;
+                }
+                continue;
+            }
+            if now >= heard + SILENCE && !self.mute {
+                self.left("heard nothing");
+                return Over::Moved;
+            }
+            if now >= leave_at {
+                leave_at = now + 9_000_000;
+                if let Some(over) = self.leave(&connection) {
+                    return over;
+                }
+            }
+            if now >= ping_at {
+                ping_at = now + PING;
+                if !self.mute && connection.up.try_send(Up::Ping).is_err() {
+                    return Over::Moved;
+                }
+                heard = if self.mute { now } else { heard };
+            }
+            if !self.mute && !self.session.is_empty() && !self.work(now, &connection) {
+                return Over::Moved;
+            }
+        }
+    }
+
+    fn next_due(&self) -> i64 {
+        let works = self.works.values().filter(|work| !work.finished).map(|work| work.next_at);
+        let echoes = self.echoes.iter().map(|echo| echo.at);
+        let next =
+            works.chain(echoes).filter(|_| !self.mute && !self.session.is_empty()).min().unwrap_or(i64::MAX);
+        // Healed, agents look at their silent work too.
+        next.min(self.world.executor.now() + 500_000)
+    }
+
+    fn leave(&mut self, connection: &Connection) -> Option<Over> {
+        if self.world.healed() {
+            return None;
+        }
+        let how = [
+            Leave::Reconnect,
+            Leave::Reconnect,
+            Leave::Reconnect,
+            Leave::Vanish,
+            Leave::Vanish,
+            Leave::Mute,
+            Leave::Bye,
+        ][self.dice.below(7)];
+        match how {
+            Leave::Reconnect => {
+                self.left("moves");
+                Some(Over::Moved)
+            }
+            Leave::Vanish => {
+                self.left("vanishes");
+                Some(Over::Forgotten)
+            }
+            Leave::Mute => {
+                self.left("falls silent");
+                self.mute = true;
+                None
+            }
+            Leave::Bye => {
+                self.left("says goodbye");
+                let _ = connection.up.try_send(Up::Bye);
+                None
+            }
+        }
+    }
+
+    /// Takes a message; says whether the connection is over.
+    fn take(&mut self, replica: usize, message: Down, connection: &Connection) -> Option<Over> {
+        let agent = self.index;
+        match message {
+            Down::Welcome { session, resume_token, resumed, .. } => {
+                self.session = session.to_string();
+                self.resume_token = resume_token;
+                let session = self.session.clone();
+                self.world.history.record(Fact::Welcomed { agent, replica, session, resumed });
+                return (!self.say_again(connection)).then_some(Over::Moved);
+            }
+            Down::Assign(assignment) => return self.assigned(&assignment, connection),
+            Down::Ack { token, up_to } => {
+                self.world.history.record(Fact::Acked { agent, token: token.clone(), up_to });
+                if let Some(work) = self.works.get_mut(&token) {
+                    work.unacked.retain(|(number, _)| *number > up_to);
+                    let number = work.number;
+                    if work.finished && work.unacked.is_empty() {
+                        self.works.remove(&token);
+                        self.echo(&token, number, 0.05);
+                        self.echo(&token, number + 1, 0.05);
+                    }
+                }
+            }
+            Down::Reject { token, number, reason, message } => {
+                let stale = reason == RejectReason::LeaseStale;
+                let why = format!("{reason:?}: {message}");
+                self.world.history.record(Fact::Rejected { agent, token: token.clone(), number, stale, why });
+                self.works.remove(&token);
+            }
+            Down::Revoke { token, cause } => {
+                let why = format!("{cause:?}");
+                self.world.history.record(Fact::Revoked { agent, token: token.clone(), why });
+                if let Some(work) = self.works.remove(&token) {
+                    self.echo(&token, work.number + 1, 0.4);
+                }
+            }
+            Down::Pong => {}
+            Down::GoAway { cause: GoAwayCause::Drain, .. } => {}
+            Down::GoAway { .. } => return Some(Over::Moved),
+            Down::Over(error) => {
+                self.left(&format!("over: {error}"));
+                return Some(Over::Forgotten);
+            }
+        }
+        None
+    }
+
+    fn assigned(&mut self, assignment: &Assignment, connection: &Connection) -> Option<Over> {
+        let token = assignment.token.clone();
+        self.world.history.record(Fact::Assigned {
+            agent: self.index,
+            session: self.session.clone(),
+            token: token.clone(),
+            task: assignment.task.to_string(),
+            step: assignment.step_key.clone(),
+            attempt: assignment.attempt,
+        });
+        if self.works.contains_key(&token) {
+            return (!self.say_again(connection)).then_some(Over::Moved);
+        }
+        let ending = match self.dice.below(100) {
+            _ if self.world.healed() => Some(Word::Complete),
+            0..72 => Some(Word::Complete),
+            72..84 => Some(Word::Fail),
+            84..92 => Some(Word::Refuse),
+            _ => None,
+        };
+        let work = Work {
+            number: 0,
+            next_at: self.world.executor.now() + self.dice.between(0, 400_000),
+            progress: if self.dice.chance(0.3) { self.dice.between(1, 4) as u32 } else { 0 },
+            ending,
+            unacked: Vec::new(),
+            finished: false,
+        };
+        self.works.insert(token, work);
+        None
+    }
+
+    /// Says what is due. False when the connection is.
+    fn work(&mut self, now: i64, connection: &Connection) -> bool {
+        let healed = self.world.healed();
+        let mut words = Vec::new();
+        for (token, work) in self.works.iter_mut().filter(|(_, work)| !work.finished) {
+            if healed && work.ending.is_none() {
+                (work.ending, work.next_at) = (Some(Word::Complete), now);
+            }
+            if work.next_at > now {
+                continue;
+            }
+            let word = match (work.progress, work.ending) {
+                (0, None) => {
+                    work.next_at = i64::MAX;
+                    continue;
+                }
+                (0, Some(ending)) => ending,
+                _ => Word::Progress,
+            };
+            work.progress = work.progress.saturating_sub(1);
+            work.next_at = now + self.dice.between(10_000, 600_000);
+            work.number += 1;
+            work.finished = word != Word::Progress;
+            work.unacked.push((work.number, word));
+            words.push((token.clone(), work.number, word));
+        }
+        for echo in self.echoes.extract_if(.., |echo| echo.at <= now) {
+            words.push((echo.token, echo.number, echo.word));
+        }
+        words.into_iter().all(|(token, number, word)| {
+            let twice = self.dice.chance(0.03);
+            self.say(&token, number, word, connection)
+                && (!twice || self.say(&token, number, word, connection))
+        })
+    }
+
+    /// Says again whatever was not acknowledged.
+    fn say_again(&self, connection: &Connection) -> bool {
+        let words = self
+            .works
+            .iter()
+            .flat_map(|(token, work)| work.unacked.iter().map(move |&(number, word)| (token, number, word)));
+        words.into_iter().all(|(token, number, word)| self.say(token, number, word, connection))
+    }
+
+    fn say(&self, token: &str, number: i64, word: Word, connection: &Connection) -> bool {
+        let (agent, session) = (self.index, self.session.clone());
+        self.world.history.record(Fact::Said { agent, session, token: token.to_owned(), number, word });
+        connection.up.try_send(self.up(token.to_owned(), number, word)).is_ok()
+    }
+
+    fn up(&self, token: String, number: i64, word: Word) -> Up {
+        let mark = mark(&token, number);
+        match word {
+            Word::Progress => {
+                let checkpoint = self.dice.chance(0.3).then(|| {
+                    let size = if self.dice.chance(0.2) { 5_000 } else { 10 };
+                    Payload::new("text/plain", "c".repeat(size).into())
+                });
+                Up::Progress { token, number, fraction: 0.5, message: mark, checkpoint }
+            }
+            Word::Complete => {
+                let output = Some(Payload::new("text/plain", mark.into()));
+                Up::Complete { token, number, output }
+            }
+            Word::Fail => Up::Fail {
+                token,
+                number,
+                reason: "flaky".to_owned(),
+                message: mark,
+                not_retryable: self.dice.chance(0.1),
+                retry_after: self.dice.chance(0.2).then(|| self.dice.millis(10, 800)),
+            },
+            Word::Refuse => Up::Refuse { token, number, message: mark },
+        }
+    }
+}
+
+/// What a word's content says of it.
+pub fn mark(token: &str, number: i64) -> String {
+    format!("{token}#{number}")
+}
+
+/// The token and the number in a word's content.
+pub fn read_mark(text: &str) -> Option<(&str, i64)> {
+    let (token, number) = text.split_once('#')?;
+    Some((token, number.parse().ok()?))
+}

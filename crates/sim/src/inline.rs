@@ -1,0 +1,234 @@
+//! The SQL store without its threads.
+//!
+//! The driver works on a thread of its own and answers through channels. Here
+//! every call is polled to its end before it returns to the executor, so the
+//! machine's scheduling decides nothing.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_store::port::Result;
+use quarterdeck_store::rows::{
+    EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey, Renewed, SessionRow, TaskFilter, TaskRow,
+};
+use quarterdeck_store::{
+    Catalog, Commit, Dispatch, Log, Outcome, RequestKey, RequestRecord, Sessions, SqlStore,
+};
+use uuid::Uuid;
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls a future to its end on this thread.
+pub fn finish<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// The store that all replicas share.
+#[derive(Clone)]
+pub struct Inline {
+    store: Arc<SqlStore>,
+    #[cfg(feature = "canary")]
+    planted: Option<crate::canary::Planted>,
+}
+
+impl Inline {
+    pub fn new(store: SqlStore) -> Self {
+        Self {
+            store: Arc::new(store),
+            #[cfg(feature = "canary")]
+            planted: None,
+        }
+    }
+
+    /// The same store, with a mistake in it.
+    #[cfg(feature = "canary")]
+    #[must_use]
+    pub fn with(&self, planted: Option<crate::canary::Planted>) -> Self {
+        Self { planted, ..self.clone() }
+    }
+}
+
+#[async_trait]
+impl Log for Inline {
+    async fn commit(&self, batch: &[Commit]) -> Result<Vec<Outcome>> {
+        #[cfg(feature = "canary")]
+        if let Some(planted) = &self.planted {
+            return planted.commit(&self.store, batch);
+        }
+        finish(self.store.commit(batch))
+    }
+
+    async fn load(&self, stream: StreamId, after: u64, limit: u32) -> Result<Vec<EventRow>> {
+        #[cfg(feature = "canary")]
+        if let Some(planted) = &self.planted {
+            return planted.load(&self.store, stream, after, limit);
+        }
+        finish(self.store.load(stream, after, limit))
+    }
+
+    async fn heads(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, u64)>> {
+        finish(self.store.heads(streams))
+    }
+
+    async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>> {
+        finish(self.store.follow(project, position, limit))
+    }
+
+    async fn position(&self) -> Result<i64> {
+        finish(self.store.position())
+    }
+
+    async fn payload(&self, digest: Digest) -> Result<Option<Bytes>> {
+        finish(self.store.payload(digest))
+    }
+
+    async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>> {
+        finish(self.store.request(key))
+    }
+
+    async fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        finish(self.store.forget_requests(before, limit))
+    }
+
+    async fn find_commit(
+        &self,
+        id: CommitId,
+        stream: StreamId,
+        expected: u64,
+    ) -> Result<Option<(Timestamp, i64)>> {
+        finish(self.store.find_commit(id, stream, expected))
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        finish(Log::now(&*self.store))
+    }
+
+    fn epoch(&self) -> u32 {
+        self.store.epoch()
+    }
+}
+
+#[async_trait]
+impl Dispatch for Inline {
+    async fn peek_ready(
+        &self,
+        queue: &QueueKey,
+        after: Option<&ReadyKey>,
+        limit: u32,
+    ) -> Result<Vec<ReadyKey>> {
+        finish(self.store.peek_ready(queue, after, limit))
+    }
+
+    async fn due_timers(&self, now: Timestamp, limit: u32) -> Result<Vec<(TaskId, Timestamp)>> {
+        finish(self.store.due_timers(now, limit))
+    }
+
+    async fn leases_of(&self, sessions: &[SessionId]) -> Result<Vec<LeaseRow>> {
+        finish(self.store.leases_of(sessions))
+    }
+
+    async fn orphaned_leases(&self, limit: u32) -> Result<Vec<LeaseRow>> {
+        finish(self.store.orphaned_leases(limit))
+    }
+}
+
+#[async_trait]
+impl Sessions for Inline {
+    async fn open_session(&self, session: &SessionRow, lease: Span) -> Result<SessionRow> {
+        finish(self.store.open_session(session, lease))
+    }
+
+    async fn resume_session(&self, session: &SessionRow, lease: Span) -> Result<Option<SessionRow>> {
+        finish(self.store.resume_session(session, lease))
+    }
+
+    async fn renew_sessions(
+        &self,
+        sessions: &[SessionId],
+        replica: Uuid,
+        lease: Span,
+    ) -> Result<Vec<Renewed>> {
+        finish(self.store.renew_sessions(sessions, replica, lease))
+    }
+
+    async fn close_session(&self, session: SessionId, replica: Uuid) -> Result<bool> {
+        finish(self.store.close_session(session, replica))
+    }
+
+    async fn expire_sessions(&self, limit: u32) -> Result<Vec<SessionId>> {
+        finish(self.store.expire_sessions(limit))
+    }
+
+    async fn drain_sessions(
+        &self,
+        project: ProjectId,
+        session: Option<SessionId>,
+        agent: Option<&str>,
+    ) -> Result<Vec<SessionRow>> {
+        finish(self.store.drain_sessions(project, session, agent))
+    }
+
+    async fn session(&self, session: SessionId) -> Result<Option<SessionRow>> {
+        finish(self.store.session(session))
+    }
+
+    async fn list_sessions(
+        &self,
+        project: ProjectId,
+        agent: Option<&str>,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<(SessionRow, u32)>> {
+        finish(self.store.list_sessions(project, agent, before, limit))
+    }
+
+    async fn forget_sessions(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        finish(self.store.forget_sessions(before, limit))
+    }
+}
+
+#[async_trait]
+impl Catalog for Inline {
+    async fn list_tasks(
+        &self,
+        project: ProjectId,
+        filter: &TaskFilter,
+        before: Option<TaskId>,
+        limit: u32,
+    ) -> Result<(Vec<TaskRow>, Option<TaskId>)> {
+        finish(self.store.list_tasks(project, filter, before, limit))
+    }
+
+    async fn list_projects(&self, after: Option<&str>, limit: u32) -> Result<Vec<ProjectRow>> {
+        finish(self.store.list_projects(after, limit))
+    }
+
+    async fn list_keys(
+        &self,
+        within: Option<&[String]>,
+        before: Option<StreamId>,
+        limit: u32,
+    ) -> Result<Vec<StreamId>> {
+        finish(self.store.list_keys(within, before, limit))
+    }
+}

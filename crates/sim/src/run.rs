@@ -1,0 +1,235 @@
+//! One seed, from its beginning to its verdict.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use quarterdeck_core::stream::Recorded;
+use quarterdeck_core::task::Event;
+use quarterdeck_core::{ProjectId, Span, Timestamp, project};
+use quarterdeck_store::rows::{EventRow, TaskFilter};
+use quarterdeck_store::sql::SqliteOptions;
+use quarterdeck_store::{Catalog as _, Dispatch as _, Log as _, Sessions as _, SqlStore, StoreError};
+
+use crate::agent::Agent;
+use crate::checks::{self, Evidence, TaskLog, text};
+use crate::client::{Client, Crowd};
+use crate::dice::Dice;
+use crate::executor::Executor;
+use crate::history::{Answer, Entry, Fact, lines};
+use crate::inline::{Inline, finish};
+use crate::nemesis;
+use crate::ports::EPOCH;
+use crate::watcher::Watchers;
+use crate::workload::CAPABILITIES;
+use crate::world::World;
+
+/// Virtual time after which clients have to be done.
+const WORK_MAX: Span = Span::from_secs(1_800);
+/// Virtual time after healing within which everything has to end.
+const HEAL_MAX: Span = Span::from_secs(180);
+const SLICE: Span = Span::from_millis(500);
+const PAGE: u32 = 1_000;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    /// About how many things clients do.
+    pub ops: usize,
+    #[cfg(feature = "canary")]
+    pub canary: Option<crate::canary::Canary>,
+}
+
+impl Setup {
+    pub fn new(seed: u64, ops: usize) -> Self {
+        Self {
+            seed,
+            ops,
+            #[cfg(feature = "canary")]
+            canary: None,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub seed: u64,
+    /// Calls of clients, and how many of them had a definite answer.
+    pub calls: usize,
+    pub answered: usize,
+    pub tasks: usize,
+    pub turns: u64,
+    pub violations: Vec<String>,
+    /// Why this run proves nothing.
+    pub void: Option<String>,
+    /// Everything that happened, one line each; the same for the same seed.
+    pub log: String,
+}
+
+impl Report {
+    pub fn is_good(&self) -> bool {
+        self.violations.is_empty() && self.void.is_none()
+    }
+}
+
+/// Runs one seed. An error is one of the machine, not of what is tested.
+pub fn run(setup: &Setup) -> Result<Report, StoreError> {
+    let dice = Dice::new(setup.seed);
+    let executor = Executor::new(dice.fork());
+    let clock = executor.clone();
+    let options = SqliteOptions {
+        clock: std::sync::Arc::new(move || Timestamp::from_micros(EPOCH + clock.now())),
+        ..SqliteOptions::default()
+    };
+    let store = Inline::new(finish(SqlStore::memory_with(options))?);
+    let replicas = dice.between(2, 4) as usize;
+    let world = World::new(executor.clone(), dice.fork(), base(setup, &store, dice.fork()), replicas);
+    let (crowd, watchers) = people(&world, &dice, setup);
+
+    while crowd.left() > 0 && executor.now() < WORK_MAX.as_micros() {
+        executor.run_for(SLICE);
+    }
+    let mut violations = Vec::new();
+    if crowd.left() > 0 {
+        violations.push(format!("stuck: {} clients are still waiting", crowd.left()));
+    }
+    world.heal();
+    let end = executor.now() + HEAL_MAX.as_micros();
+    let mut left = vec!["never looked".to_owned()];
+    while !left.is_empty() && executor.now() < end {
+        executor.run_for(SLICE);
+        left = unfinished(&store, &watchers)?;
+    }
+    violations.extend(left.into_iter().map(|what| format!("stuck after healing: {what}")));
+    violations.extend(executor.panics().into_iter().map(|why| format!("panic: {why}")));
+
+    let evidence = Evidence { entries: world.history.entries(), tasks: tasks(&store, &mut violations)? };
+    let turns = executor.turns();
+    world.shut_down();
+    violations.extend(checks::violations(&evidence));
+    Ok(report(setup, turns, &evidence, violations))
+}
+
+#[cfg(feature = "canary")]
+fn base(setup: &Setup, store: &Inline, dice: Dice) -> Inline {
+    store.with(setup.canary.map(|canary| crate::canary::Planted { canary, dice }))
+}
+
+#[cfg(not(feature = "canary"))]
+fn base(_setup: &Setup, store: &Inline, _dice: Dice) -> Inline {
+    store.clone()
+}
+
+fn people(world: &World, dice: &Dice, setup: &Setup) -> (Crowd, Watchers) {
+    for index in 0..world.replicas() {
+        world.start(index);
+    }
+    let agents = dice.between(3, 8) as usize;
+    for index in 0..agents {
+        Agent::new(world.clone(), index, dice.fork()).send_off();
+    }
+    let (crowd, watchers) = (Crowd::default(), Watchers::default());
+    let clients = dice.between(4, 10) as usize;
+    for index in 0..clients {
+        let (world, crowd, watchers) = (world.clone(), crowd.clone(), watchers.clone());
+        Client { world, crowd, watchers, index, dice: dice.fork() }.send_off(setup.ops.div_ceil(clients));
+    }
+    nemesis::let_loose(world, dice.fork());
+    (crowd, watchers)
+}
+
+/// What has not come to its end.
+fn unfinished(store: &Inline, watchers: &Watchers) -> Result<Vec<String>, StoreError> {
+    let project = ProjectId::of(project::DEFAULT);
+    let running =
+        TaskFilter { states: vec![quarterdeck_core::task::State::Running], ..TaskFilter::default() };
+    let (tasks, more) = finish(store.list_tasks(project, &running, None, PAGE))?;
+    let mut left: Vec<String> = tasks.iter().map(|task| format!("{} is running", task.task)).collect();
+    if left.is_empty() && more.is_some() {
+        left.push("there may be more tasks".to_owned());
+    }
+    for capability in CAPABILITIES {
+        let queue = quarterdeck_store::rows::QueueKey { project, capability: capability.to_owned() };
+        let ready = finish(store.peek_ready(&queue, None, PAGE))?;
+        left.extend(ready.iter().map(|key| format!("ready: {:?}", key.step)));
+    }
+    let sessions = finish(store.list_sessions(project, None, None, PAGE))?;
+    let held = sessions.iter().filter(|(_, held)| *held > 0);
+    left.extend(held.map(|(row, held)| format!("{} holds {held} steps ({:?})", row.session, row.state)));
+    left.extend(finish(store.orphaned_leases(PAGE))?.iter().map(|lease| format!("orphaned: {lease:?}")));
+    let timers = finish(store.due_timers(Timestamp::MAX, PAGE))?;
+    left.extend(timers.iter().map(|(task, due)| format!("{task} has a timer at {due:?}")));
+    if watchers.open() > 0 {
+        left.push(format!("{} watchers have not seen the end", watchers.open()));
+    }
+    Ok(left)
+}
+
+/// All tasks as the store has them.
+fn tasks(store: &Inline, violations: &mut Vec<String>) -> Result<BTreeMap<String, TaskLog>, StoreError> {
+    let (project, filter) = (ProjectId::of(project::DEFAULT), TaskFilter::default());
+    let (mut tasks, mut before) = (BTreeMap::new(), None);
+    loop {
+        let (rows, last) = finish(store.list_tasks(project, &filter, before, PAGE))?;
+        for row in rows {
+            let mut events = Vec::new();
+            for stored in finish(store.load(row.task.stream(), 0, u32::MAX))? {
+                match decode(&stored) {
+                    Ok(decoded) => events.extend(decoded),
+                    Err(error) => violations.push(format!("unreadable: {}: {error}", row.task)),
+                }
+            }
+            let log = TaskLog { state: row.state, head: row.revision, events };
+            tasks.insert(row.task.to_string(), log);
+        }
+        match last {
+            Some(last) => before = Some(last),
+            None => return Ok(tasks),
+        }
+    }
+}
+
+fn decode(row: &EventRow) -> Result<Vec<Recorded<Event>>, StoreError> {
+    let events: Vec<Event> = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
+        table: "event",
+        column: "body",
+        id: format!("{:?}", row.stream),
+        why: error.to_string(),
+    })?;
+    let first = row.last + 1 - u64::from(row.count);
+    Ok((first..).zip(events).map(|(sequence, event)| Recorded { sequence, at: row.at, event }).collect())
+}
+
+fn report(setup: &Setup, turns: u64, evidence: &Evidence, violations: Vec<String>) -> Report {
+    let (calls, answered) = count(&evidence.entries);
+    let void = if calls < setup.ops / 2 {
+        Some(format!("only {calls} calls of about {}", setup.ops))
+    } else if answered * 2 < calls {
+        Some(format!("only {answered} of {calls} calls had an answer"))
+    } else {
+        None
+    };
+    let mut log = lines(&evidence.entries);
+    for (id, task) in &evidence.tasks {
+        let _ = writeln!(log, "{id} {:?}", task.state);
+        for event in &task.events {
+            let _ = writeln!(log, "  {}", text(event));
+        }
+    }
+    let _ = writeln!(log, "seed {} turns {turns} calls {calls} answered {answered}", setup.seed);
+    for violation in &violations {
+        let _ = writeln!(log, "VIOLATION {violation}");
+    }
+    let tasks = evidence.tasks.len();
+    Report { seed: setup.seed, calls, answered, tasks, turns, violations, void, log }
+}
+
+fn count(entries: &[Entry]) -> (usize, usize) {
+    let calls = entries.iter().filter(|entry| matches!(entry.fact, Fact::Invoked { .. })).count();
+    let answered = entries.iter().filter(|entry| match &entry.fact {
+        Fact::Answered { answer, .. } => !matches!(answer, Answer::Failed(_) | Answer::Silence),
+        _ => false,
+    });
+    (calls, answered.count())
+}

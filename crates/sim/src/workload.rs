@@ -1,0 +1,64 @@
+//! What is asked for: plans, each from one number.
+
+use std::collections::BTreeMap;
+
+use quarterdeck_core::plan::{Plan, PlanError, RetryPolicy, StepSpec, Timeouts};
+use quarterdeck_core::{Payload, Span};
+use quarterdeck_engine::tasks::TaskRequest;
+
+use crate::dice::Dice;
+
+pub const CAPABILITIES: [&str; 2] = ["alpha", "beta"];
+
+/// Input that is too large for an event.
+const LARGE: usize = 5_000;
+
+/// The request that `body` stands for, named after its request id.
+pub fn request(name: &str, body: u64) -> Result<TaskRequest, PlanError> {
+    let dice = Dice::new(body);
+    let count = [1, 1, 1, 2, 3, 4][dice.below(6)];
+    let shape = dice.below(3);
+    let steps = (0..count).map(|index| step(&dice, index, after(shape, index, count))).collect();
+    let timeout = if dice.chance(0.05) { dice.millis(2_000, 10_000) } else { Span::from_secs(24 * 60 * 60) };
+    Ok(TaskRequest {
+        display_name: name.to_owned(),
+        labels: BTreeMap::from([("body".to_owned(), body.to_string())]),
+        plan: Plan::new(steps, Some(timeout))?,
+    })
+}
+
+/// A chain, a fan that is joined, or steps beside each other.
+fn after(shape: usize, index: usize, count: usize) -> Vec<String> {
+    match shape {
+        0 if index > 0 => vec![name(index - 1)],
+        1 if index > 0 && index + 1 == count => (0..index).map(name).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn name(index: usize) -> String {
+    format!("s{index}")
+}
+
+fn step(dice: &Dice, index: usize, after: Vec<String>) -> StepSpec {
+    let rare = |odds: f64, low, high| dice.chance(odds).then(|| dice.millis(low, high));
+    let size = if dice.chance(0.05) { LARGE } else { 8 };
+    StepSpec {
+        key: name(index),
+        capability: CAPABILITIES[dice.below(CAPABILITIES.len())].to_owned(),
+        input: dice.chance(0.7).then(|| Payload::new("text/plain", "x".repeat(size).into())),
+        after,
+        retry: RetryPolicy {
+            max_attempts: dice.between(1, 4) as u32,
+            initial_backoff: dice.millis(50, 500),
+            max_backoff: Span::from_secs(2),
+            ..RetryPolicy::default()
+        },
+        timeouts: Timeouts {
+            waiting: rare(0.05, 3_000, 15_000),
+            attempt: rare(0.3, 1_000, 6_000),
+            progress: rare(0.15, 700, 2_500),
+        },
+        priority: dice.below(10) as u8,
+    }
+}
