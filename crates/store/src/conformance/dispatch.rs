@@ -4,6 +4,7 @@ use quarterdeck_core::{Span, Timestamp};
 
 use super::fixture::Fixture;
 use super::given::*;
+use crate::commit::Outcome;
 use crate::port::Store;
 use crate::rows::{LeaseRow, QueueKey, ReadyKey, RowChange, StepRef};
 
@@ -147,4 +148,25 @@ pub async fn timers_are_set_replaced_cleared_and_due_in_order(fixture: &dyn Fixt
     change(store, [set(1, 40), RowChange::TimerCleared { task: tasks[2] }]).await;
     assert_eq!(due(99, 9).await, [(tasks[0], time(30)), (tasks[1], time(40))]);
     change(store, [RowChange::TimerCleared { task: tasks[2] }]).await;
+}
+
+/// Alone in its batch, and beside commits that do append.
+pub async fn rows_are_corrected_under_a_guard_without_an_event(fixture: &dyn Fixture) {
+    let store = &*fixture.store();
+    let task = task_id();
+    done(store, &[one(task.stream(), 0)]).await;
+    let time = Timestamp::from_micros;
+    let correction = |head, due| {
+        let mut correction = commit(Vec::new()).guarding(task.stream(), head);
+        correction.rows = vec![RowChange::TimerSet { task, due: time(due) }];
+        correction
+    };
+    let due = || async { store.due_timers(time(99), 9).await.unwrap() };
+    done(store, &[correction(1, 10)]).await;
+    assert_eq!(due().await, [(task, time(10))]);
+    done(store, &[correction(1, 20), one(stream_id(), 0)]).await;
+    assert_eq!(due().await, [(task, time(20))]);
+    assert_eq!(submit(store, correction(2, 30)).await, Outcome::Conflict, "the stream is not there yet");
+    assert_eq!(due().await, [(task, time(20))]);
+    assert_eq!(head(store, task.stream()).await, Some(1), "nothing was appended");
 }

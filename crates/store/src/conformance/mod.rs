@@ -73,6 +73,7 @@ macro_rules! conformance_suite {
                 a_row_changed_twice_in_a_commit_ends_as_last_said,
                 leases_of_ended_sessions_are_orphaned,
                 timers_are_set_replaced_cleared_and_due_in_order,
+                rows_are_corrected_under_a_guard_without_an_event,
             ],
             sessions: [
                 a_session_opens_and_is_told,

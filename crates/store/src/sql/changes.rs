@@ -66,10 +66,11 @@ impl<'a> Changes<'a> {
         self.parts[part as usize].push(item, cells);
     }
 
-    /// All that has rows, in the order of the composed statement's parameters.
+    /// The appends, which a statement has even where there are none, and all that
+    /// has rows, in the order of the composed statement's parameters.
     pub fn present(&self) -> impl Iterator<Item = &Rows<'a>> {
-        let fixed = [&self.appends, &self.guards];
-        fixed.into_iter().chain(&self.parts).filter(|rows| !rows.is_empty())
+        let rest = std::iter::once(&self.guards).chain(&self.parts).filter(|rows| !rows.is_empty());
+        std::iter::once(&self.appends).chain(rest)
     }
 
     fn add(&mut self, item: i64, commit: &'a Commit) {
