@@ -1,0 +1,127 @@
+"""What a handler knows of its step, and what it can say while at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from quarterdeck._durations import from_proto
+from quarterdeck._payload import Payload
+from quarterdeck._typed import to_payload
+from quarterdeck.orchestration.v1 import worker_service_pb2 as pb
+from quarterdeck.worker._outcome import Draft
+
+if TYPE_CHECKING:
+    from quarterdeck._client import Client
+
+
+class Context:
+    """One attempt of one step.
+
+    When the step is taken away (its task was cancelled, a timeout passed, the session was lost)
+    the handler is cancelled as asyncio tasks are: `asyncio.CancelledError` at its next `await`.
+    What it answers after that does not count.
+    """
+
+    def __init__(self, assign: pb.Assign, client: Client, say: Callable[[str, Draft], None]) -> None:
+        self._assign = assign
+        self._client = client
+        self._say = say
+        self._last = Draft(0.0, "")
+
+    @property
+    def task_id(self) -> str:
+        """Task that the step belongs to."""
+        return self._assign.task_id
+
+    @property
+    def step_key(self) -> str:
+        """Name of the step within its plan."""
+        return self._assign.step_key
+
+    @property
+    def project(self) -> str:
+        """Project of the task."""
+        return self._assign.project
+
+    @property
+    def capability(self) -> str:
+        """Capability that the step wants."""
+        return self._assign.capability
+
+    @property
+    def attempt(self) -> int:
+        """Attempt, from 1."""
+        return self._assign.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this step: hand it to systems that can tell a repetition by it."""
+        return self._assign.idempotency_key
+
+    @property
+    def lease_token(self) -> str:
+        """Fencing token of this attempt."""
+        return self._assign.lease_token
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the attempt is taken away, if it has such a limit; in UTC."""
+        if not self._assign.HasField("deadline"):
+            return None
+        return self._assign.deadline.ToDatetime(tzinfo=timezone.utc)
+
+    @property
+    def progress_timeout(self) -> float | None:
+        """Longest silence, in seconds, before the attempt is taken away, if it has such a limit."""
+        if not self._assign.HasField("progress_timeout"):
+            return None
+        return from_proto(self._assign.progress_timeout)
+
+    @property
+    def input(self) -> Payload:
+        """Input of the step as it came."""
+        return Payload(self._assign.input)
+
+    @property
+    def previous_state(self) -> Any:
+        """What an earlier attempt left by `heartbeat`, as a Python value; `None` if nothing."""
+        return Payload(self._assign.checkpoint).value() if self._assign.HasField("checkpoint") else None
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Says how far the step is (0 to 1) and restarts its progress timeout.
+
+        Where the connection is slower than the handler only the last word is sent. Call it in the
+        event loop's own thread.
+        """
+        self._last = Draft.of(fraction, message)
+        self._say(self.lease_token, self._last)
+
+    def heartbeat(self, state: Any) -> None:
+        """Leaves a state for the next attempt, should this one fail, and restarts the progress timeout.
+
+        Any JSON value, dataclass or `Payload` up to 256 KiB; ValueError or TypeError where it is none.
+        """
+        checkpoint = to_payload(state)
+        checkpoint.check()
+        self._say(self.lease_token, Draft(self._last.fraction, self._last.message, checkpoint))
+
+    async def dependency(self, step_key: str) -> Payload:
+        """Output of a step that this one comes after; fetched where the assignment left it out.
+
+        `QuarterdeckError`: STEP_NOT_FOUND where this step does not come after that one,
+        LEASE_STALE where the attempt is over.
+        """
+        for known in self._assign.dependencies:
+            output = Payload(known.output)
+            if known.step_key == step_key and not output.is_omitted:
+                return output
+        request = pb.GetDependencyOutputRequest(lease_token=self.lease_token, step_key=step_key)
+        response = await self._client.call(lambda stubs: stubs.worker.GetDependencyOutput, request)
+        return Payload(response.output)
+
+    async def dependencies(self) -> dict[str, Any]:
+        """Outputs of all steps that this one comes after, in the plan's order, as Python values."""
+        keys = [known.step_key for known in self._assign.dependencies]
+        return {key: (await self.dependency(key)).value() for key in keys}
