@@ -373,7 +373,7 @@ async def test_an_agent_in_rust_and_one_in_python_share_a_task(
 ) -> None:
     binary = PACKAGE.parents[1] / "target" / "debug" / "examples" / "agent"
     if not binary.exists():
-        pytest.skip("the Rust example agent is not built: cargo build --examples")
+        pytest.fail("the Rust example agent is not built: cargo build --examples")
     worker = Worker("python")
 
     @worker.step(capability)
