@@ -120,10 +120,10 @@ async fn a_hung_agents_step_is_reassigned_after_its_progress_timeout(world: Worl
     let mut hung = world.agent("hung", "work", 1).await;
     let stale = hung.assigned().await;
     assert_eq!(stale.progress_timeout, Some(crate::plans::millis(400)));
+    hung.slots(0).await;
     let mut heir = world.agent_at(&world.other, "heir", "work", 1).await;
     // It pings all the while: its session lives on, its step does not.
     assert_eq!(hung.revoked(&stale).await, RevokeCause::Timeout);
-    hung.slots(0).await;
     let assign = heir.assigned().await;
     assert_eq!(assign.attempt, 2);
     hung.complete(&stale, Payload::text("late")).await;
@@ -157,8 +157,9 @@ async fn a_stale_token_is_refused(world: World) {
     let task = world.create(plan([step("a", "work").backoff(10)])).await;
     let mut first = world.agent("first", "work", 1).await;
     let stale = first.assigned().await;
-    first.fail(&stale, "GAVE_UP").await;
+    // First of all, or the retry may come back to it.
     first.slots(0).await;
+    first.fail(&stale, "GAVE_UP").await;
     let mut second = world.agent_at(&world.other, "second", "work", 1).await;
     let current = second.assigned().await;
 
