@@ -3,10 +3,13 @@
 //! [`Settings`] is what somebody wrote; [`Config`] exists only if it holds
 //! together. Nothing here reads files, flags or the environment.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use http::Uri;
 use quarterdeck_engine::Options;
 
 use crate::auth::secrets::SecretSource;
@@ -94,14 +97,52 @@ pub struct JwtSettings {
     pub rs256_keys: Vec<PathBuf>,
     /// PEM files with public keys for EdDSA (Ed25519).
     pub eddsa_keys: Vec<PathBuf>,
-    /// JWKS file; read again when it changes.
-    pub jwks: Option<PathBuf>,
+    /// Published set of public keys.
+    pub jwks: Option<JwksSource>,
     /// What `iss` must be.
     pub issuer: Option<String>,
     /// What `aud` must contain.
     pub audience: Option<String>,
     /// Clock difference forgiven for `exp` and `nbf`; at most [`LEEWAY_MAX`].
     pub leeway: Duration,
+}
+
+/// Where a JWK set is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwksSource {
+    /// Read again when it changes.
+    File(PathBuf),
+    /// Fetched at start, every few minutes, and when a token names a key that is
+    /// not in it. Either `https`, or `http` on loopback.
+    Url(Uri),
+}
+
+impl FromStr for JwksSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((scheme, _)) = text.split_once("://") else {
+            return Ok(Self::File(PathBuf::from(text)));
+        };
+        let uri: Uri = text.parse().map_err(|error| format!("`{text}` is no address: {error}"))?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        match scheme.to_ascii_lowercase().as_str() {
+            "https" => Ok(Self::Url(uri)),
+            "http" if loopback => Ok(Self::Url(uri)),
+            "http" => Err("whoever can change the answer on its way can sign tokens: use https".to_owned()),
+            _ => Err(format!("`{scheme}` is not served: give a file, or an https address")),
+        }
+    }
+}
+
+impl fmt::Display for JwksSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Url(uri) => uri.fmt(f),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,7 +366,7 @@ impl Config {
                 secret(&all.auth.jwt.hs256_secret),
                 all.auth.jwt.rs256_keys.len(),
                 all.auth.jwt.eddsa_keys.len(),
-                all.auth.jwt.jwks.as_ref().map_or("none".to_owned(), |path| path.display().to_string()),
+                all.auth.jwt.jwks.as_ref().map_or("none".to_owned(), ToString::to_string),
                 all.auth.jwt.leeway,
             ),
             false => "off".to_owned(),
@@ -373,6 +414,17 @@ mod tests {
         settings.auth.bootstrap = Some(SecretSource::File("/run/secrets/bootstrap".into()));
         change(&mut settings);
         settings.validate()
+    }
+
+    #[test]
+    fn a_key_set_is_a_file_or_an_address_that_cannot_be_changed_on_the_way() {
+        for good in ["https://issuer/keys", "http://127.0.0.1:1/k", "http://[::1]/k", "http://localhost/k"] {
+            assert!(matches!(good.parse(), Ok(JwksSource::Url(_))), "{good}");
+        }
+        for bad in ["http://issuer/keys", "http://127.0.0.1.issuer/keys", "ftp://issuer/keys", "https://"] {
+            assert!(bad.parse::<JwksSource>().is_err(), "{bad}");
+        }
+        assert_eq!("/etc/keys.json".parse(), Ok(JwksSource::File("/etc/keys.json".into())));
     }
 
     #[test]

@@ -27,7 +27,8 @@ mod tls;
 
 pub use auth::secrets::{SecretError, SecretSource};
 pub use config::{
-    AuthSettings, Config, ConfigError, JwtSettings, Limits, LogFormat, LogSettings, Settings, TlsFiles,
+    AuthSettings, Config, ConfigError, JwksSource, JwtSettings, Limits, LogFormat, LogSettings, Settings,
+    TlsFiles,
 };
 pub use embedded::{Embedded, EmbeddedOptions, Storage};
 pub use serve::{Running, StartError, Stopped, install_crypto, serve};

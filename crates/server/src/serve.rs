@@ -181,6 +181,11 @@ async fn run(
     let health = Health::new().await;
     let routes = services::routes(&engine, &tracker, limits.message_size);
     let routes = health.add_to(routes).map_err(StartError::Contract)?;
+    // These live until the drain is over.
+    let (background, over) = (TaskTracker::new(), CancellationToken::new());
+    if let Some(upkeep) = doors.jwt.as_ref().and_then(Verifier::upkeep) {
+        background.spawn(over.clone().run_until_cancelled_owned(upkeep));
+    }
     let authenticator = Authenticator::new(engine.clone(), doors.jwt, Arc::clone(&ports.clock));
     let clock = (Arc::clone(&ports.clock), ports.entropy.as_ref());
     let edge = Edge::new(routes, authenticator, limits.clone(), clock, endings.clone());
@@ -195,8 +200,6 @@ async fn run(
         aborted: Arc::clone(&aborted),
     };
     tracker.spawn(accepting.run());
-    // These live until the drain is over.
-    let (background, over) = (TaskTracker::new(), CancellationToken::new());
     let health = background.spawn(health.follow(engine.clone(), shutdown.clone()));
     background.spawn(upkeep(Arc::clone(&ports.clock), over.clone()));
     if let Some((listener, _)) = doors.metrics {

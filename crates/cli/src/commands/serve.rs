@@ -14,7 +14,8 @@ use quarterdeck_client::CancellationToken;
 use quarterdeck_core::Span;
 use quarterdeck_engine::{Bus, LocalBus, Options};
 use quarterdeck_server::{
-    AuthSettings, JwtSettings, Limits, LogFormat, LogSettings, SecretSource, Settings, TlsFiles, init_logging,
+    AuthSettings, JwksSource, JwtSettings, Limits, LogFormat, LogSettings, SecretSource, Settings, TlsFiles,
+    init_logging,
 };
 
 use crate::connect::read_line;
@@ -120,9 +121,10 @@ struct JwtArgs {
         value_name = "FILE"
     )]
     jwt_eddsa_keys: Vec<PathBuf>,
-    /// JWKS file; read again when it changes.
-    #[arg(long, env = "QUARTERDECK_JWT_JWKS", value_name = "FILE")]
-    jwt_jwks: Option<PathBuf>,
+    /// JWK set: a file, read again when it changes, or an https address, fetched
+    /// every five minutes and when a token names a key that is not in it.
+    #[arg(long, env = "QUARTERDECK_JWT_JWKS", value_name = "FILE|URL")]
+    jwt_jwks: Option<JwksSource>,
     /// What `iss` must be.
     #[arg(long, env = "QUARTERDECK_JWT_ISSUER", value_name = "TEXT")]
     jwt_issuer: Option<String>,

@@ -50,7 +50,7 @@ impl Authenticator {
             return Ok(Caller { principal, credential: Credential::Key(Arc::new(secret)) });
         }
         let Some(jwt) = &self.jwt else { return Err(Error::CredentialInvalid.into()) };
-        match jwt.verify(text) {
+        match jwt.verify(text).await {
             Ok(principal) => Ok(Caller { principal: Arc::new(principal), credential: Credential::Token }),
             Err(Disbelief::Expired) => Err(Error::CredentialExpired.into()),
             Err(Disbelief::Invalid(why)) => {

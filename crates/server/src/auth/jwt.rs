@@ -1,34 +1,28 @@
-//! JWTs of other issuers: HS256, RS256 and EdDSA, keys from files.
+//! JWTs of other issuers: HS256, RS256 and EdDSA.
 //!
 //! Invariants: the algorithm is that of the key, never that of the token, so a
 //! token cannot pass a public key off as an HMAC secret; `exp` is required;
-//! `iss` and `aud` are required where they are configured. A JWKS file is looked
-//! at again at most every [`RELOAD_EVERY`]; if the new content is broken the old
-//! keys stay. It knows nothing of API keys.
+//! `iss` and `aud` are required where they are configured. Keys come from files
+//! and from key sets (see [`super::jwks`]). It knows nothing of API keys.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use quarterdeck_core::Timestamp;
 use quarterdeck_core::key::{Role, Scope};
-use quarterdeck_core::{Span, Timestamp};
 use quarterdeck_engine::{Clock, Principal};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
+use super::jwks::{KeySet, TrustedKey};
 use super::secrets::SecretError;
 use crate::config::JwtSettings;
 
 /// Longest token that is looked at, in bytes.
 pub const TOKEN_MAX: usize = 8 * 1024;
-/// How often the JWKS file is looked at, at most.
-const RELOAD_EVERY: Span = Span::from_secs(10);
-/// Most keys of a JWKS file.
-const JWKS_MAX: usize = 100;
 
 /// Why JWT keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +33,10 @@ pub enum JwtError {
     Unreadable { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{} holds no {what}: {problem}. {mend}", path.display())]
     Unusable { what: &'static str, path: PathBuf, problem: String, mend: &'static str },
+    #[error(
+        "the roots of trust of this machine cannot be read: {0}. Install its CA certificates, or name a file with SSL_CERT_FILE."
+    )]
+    NoRoots(std::io::Error),
 }
 
 /// Why a token is not believed. For the log; callers learn no more than whether
@@ -54,26 +52,10 @@ pub enum Disbelief {
 /// Checks tokens against the configured keys.
 pub struct Verifier {
     fixed: Vec<TrustedKey>,
-    jwks: Option<Mutex<JwksFile>>,
+    jwks: Option<KeySet>,
     issuer: Option<String>,
     audience: Option<String>,
     leeway: u64,
-    clock: Arc<dyn Clock>,
-}
-
-#[derive(Clone)]
-struct TrustedKey {
-    id: Option<String>,
-    algorithm: Algorithm,
-    key: DecodingKey,
-}
-
-struct JwksFile {
-    path: PathBuf,
-    keys: Vec<TrustedKey>,
-    /// Modification time and size of what was read.
-    seen: Option<(SystemTime, u64)>,
-    looked_at: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -111,10 +93,7 @@ impl Verifier {
             fixed.push(public_key(path, Algorithm::EdDSA)?);
         }
         let jwks = match &settings.jwks {
-            Some(path) => {
-                let (keys, seen) = read_jwks(path)?;
-                Some(Mutex::new(JwksFile { path: path.clone(), keys, seen, looked_at: clock.now() }))
-            }
+            Some(source) => Some(KeySet::open(source, &clock)?),
             None => None,
         };
         Ok(Some(Self {
@@ -123,18 +102,17 @@ impl Verifier {
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             leeway: settings.leeway.as_secs(),
-            clock,
         }))
     }
 
     /// The principal that a token speaks for.
-    pub fn verify(&self, token: &str) -> Result<Principal, Disbelief> {
+    pub async fn verify(&self, token: &str) -> Result<Principal, Disbelief> {
         if token.len() > TOKEN_MAX {
             return Err(invalid("the token is too long"));
         }
         let header = jsonwebtoken::decode_header(token).map_err(|error| invalid(error.to_string()))?;
         let mut why = invalid("no key fits the token's algorithm and key id");
-        for trusted in self.candidates(header.alg, header.kid.as_deref()) {
+        for trusted in self.candidates(header.alg, header.kid.as_deref()).await {
             match jsonwebtoken::decode::<Claims>(token, &trusted.key, &self.validation(trusted.algorithm)) {
                 Ok(data) => return principal(data.claims, self.leeway),
                 Err(error) => match error.kind() {
@@ -146,16 +124,18 @@ impl Verifier {
         Err(why)
     }
 
-    fn candidates(&self, algorithm: Algorithm, id: Option<&str>) -> Vec<TrustedKey> {
-        let fitting = |key: &&TrustedKey| key.algorithm == algorithm;
-        let mut keys: Vec<TrustedKey> = self.fixed.iter().filter(fitting).cloned().collect();
+    async fn candidates(&self, algorithm: Algorithm, id: Option<&str>) -> Vec<TrustedKey> {
+        let mut keys = self.fixed.clone();
         if let (Some(jwks), Some(id)) = (&self.jwks, id) {
-            let mut file = jwks.lock().unwrap_or_else(PoisonError::into_inner);
-            file.refresh(self.clock.now());
-            let named = file.keys.iter().filter(fitting).filter(|key| key.id.as_deref() == Some(id));
-            keys.extend(named.cloned());
+            keys.extend(jwks.named(id).await);
         }
+        keys.retain(|key| key.algorithm == algorithm);
         keys
+    }
+
+    /// What has to run so that keys from an address stay up to date.
+    pub fn upkeep(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.jwks.as_ref().and_then(KeySet::upkeep)
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {
@@ -179,26 +159,6 @@ impl Verifier {
         }
         validation.set_required_spec_claims(&required);
         validation
-    }
-}
-
-impl JwksFile {
-    /// Reads the file again if it has changed and it is time to look.
-    fn refresh(&mut self, now: Timestamp) {
-        if now.since(self.looked_at) < RELOAD_EVERY {
-            return;
-        }
-        self.looked_at = now;
-        if stamp(&self.path) == self.seen {
-            return;
-        }
-        match read_jwks(&self.path) {
-            Ok((keys, seen)) => {
-                tracing::info!(path = %self.path.display(), keys = keys.len(), "JWKS file read again");
-                (self.keys, self.seen) = (keys, seen);
-            }
-            Err(error) => tracing::warn!(%error, "the changed JWKS file cannot be used; its old keys stay"),
-        }
     }
 }
 
@@ -254,56 +214,6 @@ fn public_key(path: &Path, algorithm: Algorithm) -> Result<TrustedKey, JwtError>
         mend: "It must be PEM as `openssl pkey -pubout` writes it.",
     })?;
     Ok(TrustedKey { id: None, algorithm, key })
-}
-
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
-type ReadJwks = (Vec<TrustedKey>, Option<(SystemTime, u64)>);
-
-fn read_jwks(path: &Path) -> Result<ReadJwks, JwtError> {
-    let what = "JWKS";
-    let unusable = |problem: String| JwtError::Unusable {
-        what,
-        path: path.to_owned(),
-        problem,
-        mend: "It must be a JWK set with RSA or Ed25519 public keys that have a `kid`.",
-    };
-    // Taken before reading: a change in between is then seen at the next look.
-    let seen = stamp(path);
-    let unreadable = |source| JwtError::Unreadable { what, path: path.to_owned(), source };
-    let text = std::fs::read(path).map_err(unreadable)?;
-    let set: JwkSet = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
-    if set.keys.len() > JWKS_MAX {
-        return Err(unusable(format!("it has more than {JWKS_MAX} keys")));
-    }
-    let keys: Vec<TrustedKey> = set.keys.iter().filter_map(trusted).collect();
-    if keys.is_empty() {
-        return Err(unusable("no key in it can be used".to_owned()));
-    }
-    Ok((keys, seen))
-}
-
-/// A key of the set if it is a public signing key of a kind that we accept. A
-/// symmetric key in a set is never accepted: sets are published.
-fn trusted(jwk: &Jwk) -> Option<TrustedKey> {
-    let id = jwk.common.key_id.clone()?;
-    if matches!(&jwk.common.public_key_use, Some(usage) if *usage != PublicKeyUse::Signature) {
-        return None;
-    }
-    let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-        _ => return None,
-    };
-    let stated = jwk.common.key_algorithm.map(|stated| stated.to_string());
-    if stated.is_some_and(|stated| stated != format!("{algorithm:?}")) {
-        return None;
-    }
-    let key = DecodingKey::from_jwk(jwk).ok()?;
-    Some(TrustedKey { id: Some(id), algorithm, key })
 }
 
 #[cfg(test)]

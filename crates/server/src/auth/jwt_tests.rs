@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jsonwebtoken::{EncodingKey, Header, encode};
+use quarterdeck_core::Span;
 use quarterdeck_engine::ports::{SystemClock, Wait};
 use rcgen::{KeyPair, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::auth::secrets::SecretSource;
+use crate::config::JwksSource;
 
 const SECRET: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b";
 
@@ -104,56 +106,56 @@ fn sign(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> String {
     encode(&Header::new(algorithm), claims, key).unwrap()
 }
 
-#[test]
-fn tokens_of_each_algorithm_are_believed() {
+#[tokio::test]
+async fn tokens_of_each_algorithm_are_believed() {
     let keys = Keys::new();
     let verifier = keys.verifier();
     for (algorithm, key) in
         [(Algorithm::HS256, hs_key()), (Algorithm::RS256, keys.rsa_key()), (Algorithm::EdDSA, keys.ed_key())]
     {
-        let principal = verifier.verify(&sign(algorithm, &key, &claims())).unwrap();
+        let principal = verifier.verify(&sign(algorithm, &key, &claims())).await.unwrap();
         assert_eq!(principal.subject, "jwt:alice");
         assert_eq!(principal.roles, BTreeSet::from([Role::User, Role::Viewer]));
         assert!(principal.scope.covers("beta") && !principal.scope.covers("gamma"));
         assert!(principal.expires_at.is_some());
     }
     let all = sign(Algorithm::HS256, &hs_key(), &with(json!({"projects": "*"})));
-    assert_eq!(verifier.verify(&all).unwrap().scope, Scope::All);
+    assert_eq!(verifier.verify(&all).await.unwrap().scope, Scope::All);
 }
 
-#[test]
-fn a_public_key_is_never_taken_for_an_hmac_secret() {
+#[tokio::test]
+async fn a_public_key_is_never_taken_for_an_hmac_secret() {
     let keys = Keys::new();
     for public in [keys.rsa.public_key_pem(), keys.ed.public_key_pem()] {
         let forged = sign(Algorithm::HS256, &EncodingKey::from_secret(public.as_bytes()), &claims());
         // Refused with an HS256 secret configured, and without one.
-        assert!(keys.verifier().verify(&forged).is_err());
+        assert!(keys.verifier().verify(&forged).await.is_err());
         let settings = JwtSettings { hs256_secret: None, ..keys.settings() };
-        assert!(load(&settings).verify(&forged).is_err());
+        assert!(load(&settings).verify(&forged).await.is_err());
     }
 }
 
-#[test]
-fn other_algorithms_and_none_are_refused() {
+#[tokio::test]
+async fn other_algorithms_and_none_are_refused() {
     let verifier = Keys::new().verifier();
     for algorithm in [Algorithm::HS384, Algorithm::HS512] {
-        assert!(verifier.verify(&sign(algorithm, &hs_key(), &claims())).is_err(), "{algorithm:?}");
+        assert!(verifier.verify(&sign(algorithm, &hs_key(), &claims())).await.is_err(), "{algorithm:?}");
     }
     let good = sign(Algorithm::HS256, &hs_key(), &claims());
     let payload = good.split('.').nth(1).unwrap();
     // {"alg":"none"}
     for unsigned in [format!("eyJhbGciOiJub25lIn0.{payload}."), format!("{payload}.{payload}"), String::new()]
     {
-        assert!(verifier.verify(&unsigned).is_err(), "{unsigned}");
+        assert!(verifier.verify(&unsigned).await.is_err(), "{unsigned}");
     }
 }
 
-#[test]
-fn claims_that_do_not_hold_are_refused() {
+#[tokio::test]
+async fn claims_that_do_not_hold_are_refused() {
     let verifier = Keys::new().verifier();
-    let check = |claims: &Value| verifier.verify(&sign(Algorithm::HS256, &hs_key(), claims));
-    assert_eq!(check(&with(json!({"exp": in_seconds(-6)}))), Err(Disbelief::Expired));
-    assert!(check(&with(json!({"exp": in_seconds(-2)}))).is_ok(), "within the leeway");
+    let check = async |claims: &Value| verifier.verify(&sign(Algorithm::HS256, &hs_key(), claims)).await;
+    assert_eq!(check(&with(json!({"exp": in_seconds(-6)}))).await, Err(Disbelief::Expired));
+    assert!(check(&with(json!({"exp": in_seconds(-2)}))).await.is_ok(), "within the leeway");
     for bad in [
         without("exp"),
         without("sub"),
@@ -169,23 +171,23 @@ fn claims_that_do_not_hold_are_refused() {
         with(json!({"sub": ""})),
         with(json!({"sub": "a\nb"})),
     ] {
-        assert!(matches!(check(&bad), Err(Disbelief::Invalid(_))), "{bad}");
+        assert!(matches!(check(&bad).await, Err(Disbelief::Invalid(_))), "{bad}");
     }
 }
 
-#[test]
-fn a_changed_token_or_a_foreign_key_is_refused() {
+#[tokio::test]
+async fn a_changed_token_or_a_foreign_key_is_refused() {
     let keys = Keys::new();
     let verifier = keys.verifier();
     let stranger = Keys::new();
-    assert!(verifier.verify(&sign(Algorithm::RS256, &stranger.rsa_key(), &claims())).is_err());
-    assert!(verifier.verify(&sign(Algorithm::EdDSA, &stranger.ed_key(), &claims())).is_err());
+    assert!(verifier.verify(&sign(Algorithm::RS256, &stranger.rsa_key(), &claims())).await.is_err());
+    assert!(verifier.verify(&sign(Algorithm::EdDSA, &stranger.ed_key(), &claims())).await.is_err());
     let good = sign(Algorithm::EdDSA, &keys.ed_key(), &claims());
     let other = sign(Algorithm::EdDSA, &keys.ed_key(), &with(json!({"sub": "mallory"})));
     let parts = |token: &str| token.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (good, other) = (parts(&good), parts(&other));
-    assert!(verifier.verify(&format!("{}.{}.{}", good[0], other[1], good[2])).is_err());
-    assert!(verifier.verify(&"a".repeat(TOKEN_MAX + 1)).is_err());
+    assert!(verifier.verify(&format!("{}.{}.{}", good[0], other[1], good[2])).await.is_err());
+    assert!(verifier.verify(&"a".repeat(TOKEN_MAX + 1)).await.is_err());
 }
 
 fn jwk(keys: &Keys, id: &str) -> Value {
@@ -199,27 +201,27 @@ fn sign_as(keys: &Keys, id: &str) -> String {
     encode(&header, &claims(), &keys.ed_key()).unwrap()
 }
 
-#[test]
-fn a_jwks_file_is_read_again_when_it_changes() {
+#[tokio::test]
+async fn a_jwks_file_is_read_again_when_it_changes() {
     let (first, second) = (Keys::new(), Keys::new());
     let path = first.dir.path().join("jwks.json");
     fs::write(&path, json!({"keys": [jwk(&first, "one")]}).to_string()).unwrap();
     let clock = Arc::new(Hand(AtomicI64::new(1_000_000_000)));
-    let settings = JwtSettings { jwks: Some(path.clone()), ..JwtSettings::default() };
+    let settings = JwtSettings { jwks: Some(JwksSource::File(path.clone())), ..JwtSettings::default() };
     let verifier = Verifier::load(&settings, Arc::<Hand>::clone(&clock)).unwrap().unwrap();
-    assert!(verifier.verify(&sign_as(&first, "one")).is_ok());
-    assert!(verifier.verify(&sign_as(&first, "two")).is_err(), "the key id decides");
-    assert!(verifier.verify(&sign_as(&second, "one")).is_err());
+    assert!(verifier.verify(&sign_as(&first, "one")).await.is_ok());
+    assert!(verifier.verify(&sign_as(&first, "two")).await.is_err(), "the key id decides");
+    assert!(verifier.verify(&sign_as(&second, "one")).await.is_err());
 
     let both = json!({"keys": [jwk(&first, "one"), jwk(&second, "two")]});
     fs::write(&path, both.to_string()).unwrap();
-    assert!(verifier.verify(&sign_as(&second, "two")).is_err(), "not looked at again yet");
+    assert!(verifier.verify(&sign_as(&second, "two")).await.is_err(), "not looked at again yet");
     clock.0.fetch_add(10_000_000, Ordering::Relaxed);
-    assert!(verifier.verify(&sign_as(&second, "two")).is_ok());
+    assert!(verifier.verify(&sign_as(&second, "two")).await.is_ok());
 
     fs::write(&path, "broken").unwrap();
     clock.0.fetch_add(10_000_000, Ordering::Relaxed);
-    assert!(verifier.verify(&sign_as(&second, "two")).is_ok(), "broken content changes nothing");
+    assert!(verifier.verify(&sign_as(&second, "two")).await.is_ok(), "broken content changes nothing");
 }
 
 #[test]
@@ -229,7 +231,7 @@ fn a_published_set_gives_no_symmetric_key() {
     let symmetric =
         json!({"kty": "oct", "kid": "s", "alg": "HS256", "k": "OWY4NmQwODE4ODRjN2Q2NTlhMmZlYWEwYzU1YWQwMTU"});
     fs::write(&path, json!({"keys": [symmetric]}).to_string()).unwrap();
-    let settings = JwtSettings { jwks: Some(path), ..JwtSettings::default() };
+    let settings = JwtSettings { jwks: Some(JwksSource::File(path)), ..JwtSettings::default() };
     let error = Verifier::load(&settings, Arc::new(SystemClock)).err().unwrap().to_string();
     assert!(error.contains("jwks.json") && error.contains("kid"), "{error}");
 }
