@@ -52,16 +52,16 @@ _APT = {
     "cc": (lambda: shutil.which("cc") is not None, "build-essential"),
     "postgres": (lambda: services.postgres_bin() is not None, "postgresql"),
     "redis": (lambda: services.redis_binary() is not None, "redis-server"),
-    "venv": (lambda: buf() is not None or _has_venv(), "python3-venv"),
+    "venv": (_has_venv, "python3-venv"),
 }
 
 
 def ensure(needs: set[str], may_install: bool) -> None:
     """Sees to it that every one of `needs` is there: cargo, rustfmt, clippy, cc,
-    buf, postgres, redis. Raises MissingTools."""
+    buf, postgres, redis, venv. Raises MissingTools."""
     add_cargo_to_path()
     hints = _rust(needs, may_install)
-    wanted = set(needs) | ({"venv"} if "buf" in needs else set())
+    wanted = set(needs) | ({"venv"} if "buf" in needs and buf() is None else set())
     packages = [package for name, (there, package) in _APT.items() if name in wanted and not there()]
     if packages and may_install and _apt_install(packages):
         packages = [package for name, (there, package) in _APT.items() if name in wanted and not there()]

@@ -28,7 +28,7 @@ from quarterdeck import (
     Worker,
 )
 from quarterdeck.orchestration.v1 import task_pb2
-from quarterdeck.testing import Server
+from quarterdeck.testing import Server, find_binary
 
 from .conftest import Running
 
@@ -371,7 +371,7 @@ async def test_the_example_agent_greets(server: Server, client: Client) -> None:
 async def test_an_agent_in_rust_and_one_in_python_share_a_task(
     server: Server, client: Client, capability: str, running: Running
 ) -> None:
-    binary = PACKAGE.parents[1] / "target" / "debug" / "examples" / "agent"
+    binary = Path(find_binary()).parent / "examples" / "agent"
     if not binary.exists():
         pytest.fail("the Rust example agent is not built: cargo build --examples")
     worker = Worker("python")
