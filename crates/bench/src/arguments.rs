@@ -1,10 +1,14 @@
-//! The command line, and nothing else.
+//! The command line: the commands, and what every scenario is asked. What only one
+//! is asked is in its file.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+
+use crate::scenario::{
+    backlog, chain, grown, idle, latency, lifecycle, plans, replicas, sessions, soak, watch,
+};
 
 /// Load against a real Quarterdeck server on this machine.
 #[derive(Debug, Parser)]
@@ -17,13 +21,36 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Creates tasks, lets agents do them, and measures from request to acknowledged completion.
-    Lifecycle(Lifecycle),
+    Lifecycle(lifecycle::Lifecycle),
+    /// The same with three steps a task, each after the one before.
+    Chain(chain::Chain),
+    /// One task at a time: what it takes, and how many disk syncs that is.
+    Latency(latency::Single),
+    /// Agents that hold a step each and watchers that wait: what the server uses meanwhile.
+    Idle(idle::Idle),
+    /// One task with many watchers: from an event's commit until each has it.
+    Watch(watch::Watch),
+    /// Tasks pile up without agents; then agents come and work them off.
+    Backlog(backlog::Backlog),
+    /// The same load on one server and on two, on one PostgreSQL.
+    Replicas(replicas::Replicas),
+    /// How much slower new tasks are where many finished ones are stored.
+    Grown(grown::Grown),
+    /// What a step costs by the size and shape of its plan.
+    Plans(plans::Plans),
+    /// What a task costs by the number of agents' sessions.
+    Sessions(sessions::Sessions),
+    /// Full load for minutes: whether memory grows.
+    Soak(soak::Soak),
     /// The server under test, started by the other commands; ends when its standard input does.
     #[command(hide = true)]
     Server(Server),
     /// A private PostgreSQL, started by the other commands; ends when its standard input does.
     #[command(hide = true)]
     Postgres(Postgres),
+    /// A private Redis, started by the other commands; ends when its standard input does.
+    #[command(hide = true)]
+    Redis,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -51,42 +78,6 @@ pub struct Place {
 }
 
 #[derive(Clone, Debug, Args)]
-pub struct Lifecycle {
-    #[command(flatten)]
-    pub place: Place,
-    /// Tasks under way at any time.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4_096))]
-    pub concurrency: u32,
-    /// Length of the measured window.
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    pub seconds: u32,
-    /// Steps of each task, each after the one before.
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub steps: u32,
-    /// Seconds of load before the window.
-    #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=600))]
-    pub warmup: u32,
-    /// Create tasks without a request id; the official clients always send one.
-    #[arg(long)]
-    pub no_request_ids: bool,
-}
-
-impl Lifecycle {
-    pub fn window(&self) -> Duration {
-        Duration::from_secs(self.seconds.into())
-    }
-
-    pub fn warmup(&self) -> Duration {
-        Duration::from_secs(self.warmup.into())
-    }
-
-    /// Time for one sample of a ceiling: short runs keep to short samples.
-    pub fn sample(&self) -> Duration {
-        (self.window() / 10).clamp(Duration::from_millis(100), Duration::from_millis(1_000))
-    }
-}
-
-#[derive(Clone, Debug, Args)]
 pub struct Server {
     #[arg(long, value_enum)]
     pub store: StoreKind,
@@ -96,6 +87,11 @@ pub struct Server {
     // Not an argument: process lists show those.
     #[arg(long, env = "QUARTERDECK_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    #[arg(long, env = "QUARTERDECK_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// Bootstrap secret, the same for all servers of a run.
+    #[arg(long, env = "QUARTERDECK_BENCH_SECRET", hide_env_values = true)]
+    pub secret: String,
 }
 
 #[derive(Clone, Debug, Args)]

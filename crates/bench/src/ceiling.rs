@@ -18,7 +18,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::arguments::StoreKind;
 use crate::clock;
-use crate::connect::{CONNECTIONS, Connections};
+use crate::connect::Connections;
 use crate::server::{self, Location};
 
 /// Calls in flight over all connections.
@@ -46,7 +46,7 @@ pub async fn calls_per_s(connections: &Connections, sample: Duration) -> Result<
     let until = begun + sample;
     let mut callers = JoinSet::new();
     for index in 0..CALLS {
-        callers.spawn(call_until(connections.health(index % CONNECTIONS), until));
+        callers.spawn(call_until(connections.health(index), until));
     }
     let total = timeout(sample + GRACE, async {
         let mut total = 0;

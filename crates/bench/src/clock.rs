@@ -3,6 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, bail};
+
+/// Between two looks at a condition.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 #[allow(clippy::disallowed_methods)] // This is the place.
 pub fn now() -> Instant {
     Instant::now()
@@ -10,6 +15,21 @@ pub fn now() -> Instant {
 
 pub async fn sleep_until(at: Instant) {
     tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await;
+}
+
+/// Waits until a condition holds.
+///
+/// # Errors
+/// When it still does not after `limit`.
+pub async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Result<()> {
+    let deadline = now() + limit;
+    while !holds() {
+        if now() >= deadline {
+            bail!("waited {limit:?} in vain for {what}");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 /// The part of a run that counts.

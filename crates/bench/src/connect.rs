@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use quarterdeck_api::orchestration::v1::task_service_client::TaskServiceClient;
 use quarterdeck_api::orchestration::v1::worker_service_client::WorkerServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_health::pb::health_client::HealthClient;
 
-/// Connections of the generator.
+/// Connections of the generator, where a scenario asks for no other number.
 pub const CONNECTIONS: usize = 16;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -34,31 +34,41 @@ impl Interceptor for Bearer {
     }
 }
 
-/// Open connections to one server.
+/// Open connections, spread evenly over the servers.
 pub struct Connections {
     channels: Vec<Channel>,
     bearer: Bearer,
 }
 
 impl Connections {
-    pub async fn open(address: SocketAddr, credential: &str) -> Result<Self> {
+    /// `count` of them; each is one socket.
+    ///
+    /// # Errors
+    /// When a server does not take one.
+    pub async fn open(addresses: &[SocketAddr], credential: &str, count: usize) -> Result<Self> {
         let mut value = MetadataValue::try_from(format!("Bearer {credential}"))?;
         value.set_sensitive(true);
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        let mut channels = Vec::with_capacity(CONNECTIONS);
-        for _ in 0..CONNECTIONS {
+        ensure!(count > 0, "a generator without connections");
+        let mut channels = Vec::with_capacity(count);
+        for address in addresses.iter().cycle().take(count) {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW);
             let channel = endpoint.connect().await;
             channels.push(channel.with_context(|| format!("cannot connect to the server at {address}"))?);
         }
         Ok(Self { channels, bearer: Bearer(value) })
     }
 
+    /// Sockets, which is what [`Self::open`] was asked for.
+    pub fn len(&self) -> usize {
+        self.channels.len()
+    }
+
     fn channel(&self, index: usize) -> Channel {
-        self.channels[index % CONNECTIONS].clone()
+        self.channels[index % self.channels.len()].clone()
     }
 
     /// On connection `index`, counted round and round.

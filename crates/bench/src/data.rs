@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 
@@ -12,6 +13,8 @@ use crate::arguments::StoreKind;
 const DEFAULT: &str = "target/bench";
 /// Used where the account of PostgreSQL cannot enter the default.
 const OPEN: &str = "/var/tmp";
+/// Directories that this process made.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug)]
 pub struct Directory(PathBuf);
@@ -63,8 +66,11 @@ impl Directory {
     fn within(parent: &Path) -> Result<Self> {
         let made = || {
             fs::create_dir_all(parent)?;
-            // Processes that run at the same time have different ids.
-            let path = parent.canonicalize()?.join(format!("quarterdeck-bench-{}", std::process::id()));
+            // Processes that run at the same time have different ids, and one process
+            // may keep several.
+            let count = MADE.fetch_add(1, Ordering::Relaxed);
+            let name = format!("quarterdeck-bench-{}-{count}", std::process::id());
+            let path = parent.canonicalize()?.join(name);
             fs::create_dir(&path)?;
             Ok::<_, std::io::Error>(path)
         };

@@ -25,6 +25,7 @@ pub struct Landed {
 #[derive(Debug, Default)]
 struct Flight {
     assigned: Option<Instant>,
+    acknowledged: u32,
     state: State,
 }
 
@@ -51,22 +52,39 @@ impl Flights {
         if let Some(flight) = shard.get_mut(task) {
             flight.assigned.get_or_insert(at);
         } else {
-            shard.insert(task.to_owned(), Flight { assigned: Some(at), state: State::Flying });
+            shard.insert(task.to_owned(), Flight { assigned: Some(at), ..Flight::default() });
         }
     }
 
-    pub fn landed(&self, task: &str, acknowledged: Instant) {
+    /// One more step of the task was acknowledged; the last of `steps` lands it,
+    /// which is answered by true.
+    pub fn acknowledged(&self, task: &str, at: Instant, steps: u32) -> bool {
         let mut shard = self.shard(task);
-        let mut flight = shard.remove(task).unwrap_or_default();
-        let landed = Landed { assigned: flight.assigned, acknowledged };
-        match flight.state {
-            // A submitter that gave up does not care.
-            State::Awaited(waiter) => drop(waiter.send(landed)),
-            State::Flying | State::Landed(_) => {
-                flight.state = State::Landed(landed);
-                shard.insert(task.to_owned(), flight);
-            }
+        let flight = match shard.get_mut(task) {
+            Some(flight) => flight,
+            None => shard.entry(task.to_owned()).or_default(),
+        };
+        flight.acknowledged += 1;
+        if flight.acknowledged != steps {
+            return false;
         }
+        let landed = Landed { assigned: flight.assigned, acknowledged: at };
+        if let State::Awaited(waiter) = std::mem::replace(&mut flight.state, State::Landed(landed)) {
+            shard.remove(task);
+            // A submitter that gave up does not care.
+            let _ = waiter.send(landed);
+        }
+        true
+    }
+
+    /// Takes out a task that has landed. False if it has not.
+    pub fn take(&self, task: &str) -> bool {
+        let mut shard = self.shard(task);
+        let landed = shard.get(task).is_some_and(|flight| matches!(flight.state, State::Landed(_)));
+        if landed {
+            shard.remove(task);
+        }
+        landed
     }
 
     /// Waits until the task has landed. `None` if nobody will say any more.
@@ -101,17 +119,22 @@ mod tests {
         let flights = Flights::default();
         let at = clock::now();
         flights.assigned("tsk_1", at);
-        flights.landed("tsk_1", at);
+        assert!(!flights.acknowledged("tsk_1", at, 2));
+        assert!(!flights.take("tsk_1"), "one of two steps is not the task");
+        assert!(flights.acknowledged("tsk_1", at, 2));
         assert_eq!(flights.wait("tsk_1").await.unwrap().assigned, Some(at));
 
         let waiting = flights.wait("tsk_2");
         let landing = async {
             flights.assigned("tsk_2", at);
-            flights.landed("tsk_2", at);
+            flights.acknowledged("tsk_2", at, 1);
         };
         // The waiter is polled first.
         let (landed, ()) = tokio::join!(biased; waiting, landing);
         assert_eq!(landed.unwrap().acknowledged, at);
+
+        assert!(flights.acknowledged("tsk_3", at, 1));
+        assert!(flights.take("tsk_3"));
         assert_eq!(flights.len(), 0);
     }
 }

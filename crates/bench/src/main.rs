@@ -1,8 +1,9 @@
 //! `quarterdeck-bench`: load against a real server, with raw figures as JSON.
 //!
 //! - [`scenario`]: one file a scenario; what is measured and how
-//! - [`cluster`], [`server`], [`postgres`]: the processes that are measured
-//! - [`connect`], [`load`], [`agents`], [`flights`]: the load generator
+//! - [`bed`], [`cluster`], [`server`], [`postgres`], [`redis`]: the processes that are measured
+//! - [`connect`], [`load`], [`agents`], [`flights`], [`watchers`]: the load generator
+//! - [`phase`]: one stretch of load, looked at from outside
 //! - [`ceiling`], [`disk`]: what the machine could do at best
 //! - [`report`]: what is printed
 //!
@@ -14,6 +15,7 @@
 mod account;
 mod agents;
 mod arguments;
+mod bed;
 mod ceiling;
 mod child;
 mod clock;
@@ -24,12 +26,17 @@ mod data;
 mod disk;
 mod flights;
 mod load;
+mod memory;
 mod metrics;
+mod phase;
 mod postgres;
 mod problems;
+mod redis;
 mod report;
 mod scenario;
 mod server;
+mod statistics;
+mod watchers;
 
 use std::process::ExitCode;
 
@@ -54,17 +61,30 @@ fn start(arguments: Arguments) -> Result<()> {
         // No runtime: it forks, waits and stops.
         Command::Postgres(arguments) => postgres::keep(&arguments.data),
         Command::Server(arguments) => runtime()?.block_on(server::run(arguments)),
-        Command::Lifecycle(arguments) => {
-            let runtime = runtime()?;
-            runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    stopped = asked_to_stop() => stopped,
-                    done = scenario::lifecycle::run(arguments) => done,
-                }
-            })
-        }
+        Command::Redis => runtime()?.block_on(redis::keep()),
+        Command::Lifecycle(arguments) => run(scenario::lifecycle::run(arguments)),
+        Command::Chain(arguments) => run(scenario::chain::run(arguments)),
+        Command::Latency(arguments) => run(scenario::latency::run(arguments)),
+        Command::Idle(arguments) => run(scenario::idle::run(arguments)),
+        Command::Watch(arguments) => run(scenario::watch::run(arguments)),
+        Command::Backlog(arguments) => run(scenario::backlog::run(arguments)),
+        Command::Replicas(arguments) => run(scenario::replicas::run(arguments)),
+        Command::Grown(arguments) => run(scenario::grown::run(arguments)),
+        Command::Plans(arguments) => run(scenario::plans::run(arguments)),
+        Command::Sessions(arguments) => run(scenario::sessions::run(arguments)),
+        Command::Soak(arguments) => run(scenario::soak::run(arguments)),
     }
+}
+
+/// A scenario, to its end or until somebody has enough.
+fn run(scenario: impl Future<Output = Result<()>>) -> Result<()> {
+    runtime()?.block_on(async {
+        tokio::select! {
+            biased;
+            stopped = asked_to_stop() => stopped,
+            done = scenario => done,
+        }
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -1,13 +1,13 @@
 //! The server under test: the real one, in a process of its own, on free loopback
-//! ports, with a credential made for this run.
+//! ports, with the credential of this run.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use quarterdeck_engine::ports::{Entropy, SystemEntropy};
-use quarterdeck_engine::{LocalBus, Options};
+use quarterdeck_adapters::RedisBus;
+use quarterdeck_engine::{Bus, LocalBus, Options};
 use quarterdeck_server::{AuthSettings, LogSettings, SecretSource, Settings};
 use quarterdeck_store::sql::{PgOptions, SqliteOptions};
 use quarterdeck_store::{SqlStore, Store};
@@ -32,8 +32,6 @@ pub enum Location<'a> {
 pub struct Ready {
     pub address: SocketAddr,
     pub metrics: SocketAddr,
-    /// Admin of everything, good for this process's life only.
-    pub credential: String,
 }
 
 /// Serves until standard input ends.
@@ -50,12 +48,11 @@ pub async fn run(arguments: Server) -> Result<()> {
         (StoreKind::Postgres, None) => bail!("no database was named"),
     };
     let store = open(&location, "server").await?;
-    let secret: String = SystemEntropy.draw().iter().map(|byte| format!("{byte:02x}")).collect();
     let settings = Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         auth: AuthSettings {
-            bootstrap: Some(SecretSource::Given(SecretString::from(secret.clone()))),
+            bootstrap: Some(SecretSource::Given(SecretString::from(arguments.secret))),
             ..AuthSettings::default()
         },
         log,
@@ -63,12 +60,14 @@ pub async fn run(arguments: Server) -> Result<()> {
         ..Settings::default()
     };
     let shutdown = CancellationToken::new();
-    let bus = Arc::new(LocalBus::default());
+    let bus: Arc<dyn Bus> = match arguments.redis_url.as_deref().filter(|url| !url.is_empty()) {
+        Some(url) => RedisBus::connect(url, "quarterdeck")?,
+        None => Arc::new(LocalBus::default()),
+    };
     let running = quarterdeck_server::serve(settings.validate()?, store, bus, shutdown.clone()).await?;
     child::ready(&Ready {
         address: running.grpc_addr,
         metrics: running.metrics_addr.context("the server has no metrics port")?,
-        credential: format!("qd_bootstrap_{secret}"),
     })?;
     let told = shutdown.clone();
     // A thread of its own: a read of standard input cannot be cancelled.

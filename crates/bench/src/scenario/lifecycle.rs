@@ -4,186 +4,134 @@
 //! Order: the disk; server and database; calls at best; the load; calls at best
 //! again; commits at best, without the server.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use clap::Args;
 
-use crate::agents::{Agents, Board};
-use crate::arguments::Lifecycle;
-use crate::clock::{self, Window};
-use crate::cluster::{Cluster, Used};
-use crate::connect::Connections;
-use crate::data::Directory;
-use crate::load::{self, Job, Measured};
-use crate::metrics::Commits;
-use crate::report::{Cpu, Latency, Report, rounded};
-use crate::{ceiling, disk};
+use crate::arguments::Place;
+use crate::bed::Bed;
+use crate::ceiling;
+use crate::load::{Job, Shape};
+use crate::phase::{self, Phase};
+use crate::report::{self, Cpu, Latency, Report, rounded};
+use crate::statistics::{median, ratio};
 
-/// Beyond warm-up and window, for everything else together.
-const OVERHEAD: Duration = Duration::from_secs(300);
+use super::{DISK_BUDGET, OVERHEAD, seconds};
+
+#[derive(Clone, Debug, Args)]
+pub struct Lifecycle {
+    #[command(flatten)]
+    pub place: Place,
+    /// Tasks under way at any time.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    pub concurrency: u32,
+    /// Length of the measured window.
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub seconds: u32,
+    /// Steps of each task, each after the one before.
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub steps: u32,
+    /// Seconds of load before the window.
+    #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub warmup: u32,
+    /// Create tasks without a request id; the official clients always send one.
+    #[arg(long)]
+    pub no_request_ids: bool,
+}
+
 /// Samples of the calls' ceiling before, and as many after.
 const SAMPLES: usize = 3;
-const DISK_BUDGET: Duration = Duration::from_secs(2);
 
 /// Runs it and prints the figures.
 ///
 /// # Errors
-/// When a process does not start or ends early, when anything went wrong under
-/// load (the figures are printed all the same), or when it takes far too long.
+/// When a process does not start or ends early, or anything went wrong under load.
 pub async fn run(arguments: Lifecycle) -> Result<()> {
-    let limit = arguments.warmup() + arguments.window() + OVERHEAD;
-    let running = Box::pin(measure(&arguments));
-    let report = tokio::time::timeout(limit, running).await;
-    let (report, problems) = report.with_context(|| format!("the run did not end within {limit:?}"))??;
-    report.print(arguments.place.json)?;
-    if report.errors > 0 {
-        bail!("{} errors under load:\n{problems}", report.errors);
-    }
-    Ok(())
+    named("lifecycle", &arguments).await
 }
 
-/// What was seen from outside between the ends of the window.
-struct Observed {
-    commits: Commits,
-    used: Used,
-    steps: u64,
-    seconds: f64,
+/// The same load under the name of another scenario.
+pub async fn named(scenario: &'static str, arguments: &Lifecycle) -> Result<()> {
+    let limit = seconds(arguments.warmup) + seconds(arguments.seconds) + OVERHEAD;
+    report::conclude(&arguments.place, limit, measure(scenario, arguments)).await
 }
 
-async fn measure(arguments: &Lifecycle) -> Result<(Report, String)> {
-    let place = &arguments.place;
-    let data = Directory::make(place.data.as_deref(), place.store)?;
-    let disk_sync_ms = disk::sync_ms(data.path(), DISK_BUDGET.min(arguments.window()))?;
-    let mut cluster = Cluster::start(place, data).await?;
-    let connections =
-        Arc::new(Connections::open(cluster.address.address, &cluster.address.credential).await?);
-
+async fn measure(scenario: &'static str, arguments: &Lifecycle) -> Result<(Report, String)> {
+    let window = seconds(arguments.seconds);
+    let sample = sample(window);
+    let mut bed = Bed::start(&arguments.place, crate::connect::CONNECTIONS, DISK_BUDGET.min(window)).await?;
     let mut calls = Vec::new();
-    sample_calls(&connections, arguments.sample(), &mut calls).await?;
-    let board = Arc::new(Board::default());
-    let loaded = under_load(arguments, &mut cluster, &connections, &board).await;
-    cluster.check()?;
-    let (measured, observed) = loaded?;
-    sample_calls(&connections, arguments.sample(), &mut calls).await?;
-    drop(connections);
-
-    cluster.stop_server().await?;
-    let store_ceiling =
-        ceiling::commits_per_s(&cluster.ceiling_store(), place.store, arguments.sample()).await?;
-    cluster.stop().await?;
-
-    let errors = board.problems.count();
-    if measured.to_complete.is_empty() && errors == 0 {
+    sample_calls(&bed, sample, &mut calls).await?;
+    let job = Job {
+        concurrency: arguments.concurrency,
+        steps: arguments.steps,
+        shape: Shape::Chain,
+        request_ids: !arguments.no_request_ids,
+    };
+    let crew = phase::crew(&bed, &job);
+    let phase = phase::during(&mut bed, &job, &crew, seconds(arguments.warmup), window).await?;
+    sample_calls(&bed, sample, &mut calls).await?;
+    bed.audit_thoroughly().await?;
+    if phase.measured.to_complete.is_empty() && bed.board.problems.count() == 0 {
         bail!("no task was finished within the window; make it longer than a task takes (--seconds)");
     }
-    let report = report(arguments, &measured, &observed, disk_sync_ms, median(calls), store_ceiling, errors);
+    let disk_sync_ms = bed.disk_sync_ms;
+    let Bed { connections, board, mut cluster, .. } = bed;
+    drop(connections);
+    cluster.stop_servers().await?;
+    let store_ceiling =
+        ceiling::commits_per_s(&cluster.ceiling_store(), arguments.place.store, sample).await?;
+    cluster.stop().await?;
+    let report = Report {
+        scenario,
+        disk_sync_ms: rounded(disk_sync_ms, 3),
+        errors: board.problems.count(),
+        ..figures(arguments, &phase, median(calls), store_ceiling)
+    };
     Ok((report, board.problems.words()))
 }
 
-async fn sample_calls(connections: &Connections, sample: Duration, calls: &mut Vec<f64>) -> Result<()> {
+/// Time for one sample of a ceiling: short runs keep to short samples.
+pub fn sample(window: Duration) -> Duration {
+    (window / 10).clamp(Duration::from_millis(100), Duration::from_millis(1_000))
+}
+
+/// Adds a few samples of calls a second.
+pub async fn sample_calls(bed: &Bed, sample: Duration, calls: &mut Vec<f64>) -> Result<()> {
     for _ in 0..SAMPLES {
-        calls.push(ceiling::calls_per_s(connections, sample).await?);
+        calls.push(ceiling::calls_per_s(&bed.connections, sample).await?);
     }
     Ok(())
 }
 
-/// Agents, submitters, and a look at both ends of the window.
-async fn under_load(
+fn figures(
     arguments: &Lifecycle,
-    cluster: &mut Cluster,
-    connections: &Arc<Connections>,
-    board: &Arc<Board>,
-) -> Result<(Measured, Observed)> {
-    let job = Arc::new(Job {
-        concurrency: arguments.concurrency,
-        steps: arguments.steps,
-        request_ids: !arguments.no_request_ids,
-    });
-    let agents = Agents::start(connections, board, &job).await?;
-    let window = Window::after(arguments.warmup(), arguments.window());
-    let load = load::run(Arc::clone(connections), job, Arc::clone(board), window);
-    let loaded = tokio::try_join!(biased; load, observe(cluster, board, window));
-    agents.stop().await;
-    loaded
-}
-
-async fn observe(cluster: &Cluster, board: &Board, window: Window) -> Result<Observed> {
-    let metrics = cluster.address.metrics;
-    clock::sleep_until(window.from).await;
-    let begun = clock::now();
-    let (steps, used) = (board.steps.load(Ordering::Relaxed), cluster.used());
-    let commits = Commits::read(metrics).await?;
-    clock::sleep_until(window.to).await;
-    let seconds = begun.elapsed().as_secs_f64();
-    let (steps_then, used_then) = (board.steps.load(Ordering::Relaxed), cluster.used());
-    let commits_then = Commits::read(metrics).await?;
-    Ok(Observed {
-        commits: commits_then.since(commits),
-        used: used_then.since(used),
-        steps: steps_then - steps,
-        seconds,
-    })
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    let middle = samples.len() / 2;
-    match samples.len() {
-        0 => 0.0,
-        length if length % 2 == 1 => samples[middle],
-        _ => f64::midpoint(samples[middle - 1], samples[middle]),
-    }
-}
-
-fn report(
-    arguments: &Lifecycle,
-    measured: &Measured,
-    observed: &Observed,
-    disk_sync_ms: f64,
+    phase: &Phase,
     calls_per_s: f64,
     store_ceiling: ceiling::StoreCeiling,
-    errors: u64,
 ) -> Report {
-    let seconds = |time: Duration| rounded(time.as_secs_f64(), 2);
+    let tasks_per_s = phase.measured.to_complete.len() as f64 / f64::from(arguments.seconds);
     Report {
-        scenario: "lifecycle",
+        scenario: "",
         store: arguments.place.store,
         concurrency: arguments.concurrency,
         steps: arguments.steps,
-        seconds: rounded(observed.seconds, 3),
-        tasks_per_s: rounded(measured.to_complete.len() as f64 / arguments.window().as_secs_f64(), 1),
-        steps_per_s: rounded(observed.steps as f64 / observed.seconds, 1),
-        create_to_complete_ms: Latency::of(&measured.to_complete),
-        create_to_assigned_ms: Latency::of(&measured.to_assigned),
-        commits: observed.commits.commits,
-        mean_batch: rounded(observed.commits.mean_batch(), 1),
-        disk_sync_ms: rounded(disk_sync_ms, 3),
+        seconds: rounded(phase.seconds, 3),
+        tasks_per_s: rounded(tasks_per_s, 1),
+        steps_per_s: rounded(phase.steps_per_s(), 1),
+        create_to_complete_ms: Latency::of(&phase.measured.to_complete),
+        create_to_assigned_ms: Latency::of(&phase.measured.to_assigned),
+        commits: phase.counters.commits,
+        mean_batch: rounded(phase.counters.mean_batch(), 1),
+        disk_sync_ms: 0.0,
         rpc_ceiling_per_s: rounded(calls_per_s, 0),
+        ratio_to_rpc_ceiling: rounded(ratio(tasks_per_s, calls_per_s), 4),
         store_ceiling: ceiling::StoreCeiling {
             batched_per_s: rounded(store_ceiling.batched_per_s, 0),
             unbatched_per_s: rounded(store_ceiling.unbatched_per_s, 0),
         },
-        cpu: Cpu {
-            server_cpu_s: seconds(observed.used.server),
-            generator_cpu_s: seconds(observed.used.generator),
-            database_cpu_s: observed.used.database.map(seconds),
-        },
-        errors,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_is_between_the_middle_two() {
-        for (samples, expected) in
-            [(vec![], 0.0), (vec![3.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 3.0, 2.0], 2.5)]
-        {
-            assert!((median(samples) - expected).abs() < f64::EPSILON);
-        }
+        cpu: Cpu::of(&phase.used),
+        errors: 0,
     }
 }

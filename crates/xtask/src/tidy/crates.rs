@@ -22,8 +22,8 @@ const EDGES: [(&str, &[&str]); 13] = [
     // It puts the parts together, and opens the store for `migrate` and `doctor`. It
     // speaks through the client, so it never names the contract.
     ("cli", &["client", "server", "adapters", "engine", "store", "core"]),
-    // It measures the layers one by one.
-    ("bench", &["api", "client", "server", "engine", "store", "core", "harness"]),
+    // It measures the layers one by one, and puts servers together as `cli` does.
+    ("bench", &["api", "client", "server", "adapters", "engine", "store", "core", "harness"]),
     ("tests", &["api", "client", "harness"]),
     ("harness", &[]),
     ("xtask", &["api"]),
