@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quarterdeck_core::plan::StepIndex;
-use quarterdeck_core::task::{Event, FailureCode, LeaseToken, State, Task};
+use quarterdeck_core::task::command::LeaseRef;
+use quarterdeck_core::task::{Command, Event, FailureCode, LeaseToken, State, Task};
 use quarterdeck_core::{ProjectId, SessionId, Timestamp};
 use quarterdeck_store::rows::StepRef;
 
+use crate::aggregate::Op;
 use crate::bus::{Hint, Letter};
 use crate::engine::Shared;
 use crate::metrics;
@@ -18,6 +20,8 @@ use crate::session::{Assignment, Down, RevokeCause};
 
 /// Contents that an assignment carries at most, in bytes; the rest is fetched.
 const ASSIGNMENT_MAX: usize = 3 * 1024 * 1024;
+/// What is recorded of a step that is refused for an agent that is going.
+const GIVEN_BACK: &str = "the agent was asked to go before it was told of this step";
 
 impl Shared {
     /// Tells of a round that was committed at `at`; the task after it.
@@ -76,8 +80,22 @@ impl Shared {
             return;
         };
         let at = StepRef { task: task.id, step };
-        if self.dispatcher.hold(session, at, lease.token) {
-            self.deliver(task, step, session, lease.token);
+        if !self.dispatcher.hold(session, at, lease.token) {
+            return;
+        }
+        match self.dispatcher.is_away(session) {
+            true => self.give_back_untold(at, session, lease.token),
+            false => self.deliver(task, step, session, lease.token),
+        }
+    }
+
+    /// Refuses a step for an agent that was told to go before it could be told of
+    /// the step: another gets it.
+    fn give_back_untold(self: &Arc<Self>, at: StepRef, session: SessionId, token: u64) {
+        let lease = LeaseRef { step: at.step, session, token, number: 1 };
+        let command = Command::Refuse { lease, message: GIVEN_BACK.to_owned() };
+        if let Err(error) = self.ask_later(at.task, Op::Do(command), Vec::new(), None) {
+            tracing::debug!(task = %at.task, %error, "a step is given back once its agent has gone");
         }
     }
 

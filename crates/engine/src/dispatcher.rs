@@ -22,6 +22,8 @@ struct Member {
     reserved: u32,
     held: BTreeMap<StepRef, u64>,
     draining: bool,
+    /// It was told to go, on this connection: nothing is assigned any more.
+    away: bool,
     /// `None` while the agent is not connected but may come back.
     outbound: Option<mpsc::Sender<Down>>,
     heard_at: Timestamp,
@@ -101,6 +103,7 @@ impl Dispatcher {
             reserved: previous.as_ref().map_or(0, |member| member.reserved),
             held: joining.held,
             draining: joining.draining,
+            away: false,
             outbound: Some(joining.outbound),
             heard_at: joining.now,
             connection,
@@ -319,20 +322,27 @@ impl Dispatcher {
     }
 
     /// Sends to the session's agent if it is connected here. A connection that
-    /// does not keep up is cut; its agent resumes and is told again.
+    /// does not keep up is cut; its agent resumes and is told again. No assignment
+    /// follows a farewell.
     pub fn send(&self, session: SessionId, message: Down) -> bool {
         let mut inner = self.lock();
         let Some(member) = inner.members.get_mut(&session) else {
             return false;
         };
-        let Some(outbound) = &member.outbound else {
+        let Some(outbound) = member.outbound.as_ref().filter(|_| !member.away || !message.assigns()) else {
             return false;
         };
+        member.away |= matches!(message, Down::GoAway { .. });
         if outbound.try_send(message).is_err() {
             member.outbound = None;
             return false;
         }
         true
+    }
+
+    /// Whether the session was told to go, on the connection that it has here.
+    pub fn is_away(&self, session: SessionId) -> bool {
+        self.lock().members.get(&session).is_some_and(|member| member.away)
     }
 
     pub fn is_here(&self, session: SessionId) -> bool {

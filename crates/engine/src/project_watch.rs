@@ -1,7 +1,9 @@
 //! Following all tasks of a project, in commit order.
 //!
 //! The cursor is a position in the log and a place within the row there. Each
-//! watch reads the table; hints only make it read sooner.
+//! watch reads the table; hints only make it read sooner. Within the snapshot there
+//! is no cursor yet: a watch that breaks there begins again, or what was left of the
+//! snapshot would never be told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,7 +27,7 @@ const SNAPSHOT_MAX: usize = 1_000;
 /// Rows read at a time.
 const READ_MAX: u32 = 200;
 
-/// One frame of a watch, and where to resume after it.
+/// One frame of a watch, and where to resume after it; nowhere within a snapshot.
 #[derive(Clone, Debug)]
 pub struct ProjectFrame {
     pub cursor: String,
@@ -130,6 +132,8 @@ impl ProjectWatch {
                 break;
             }
         }
+        let last = self.ready.len().saturating_sub(1);
+        self.ready.iter_mut().take(last).for_each(|frame| frame.cursor.clear());
         Ok(())
     }
 

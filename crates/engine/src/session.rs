@@ -86,6 +86,12 @@ pub enum Down {
     Over(crate::error::Error),
 }
 
+impl Down {
+    pub const fn assigns(&self) -> bool {
+        matches!(self, Self::Assign(_))
+    }
+}
+
 /// A step given to an agent, with everything it needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {

@@ -7,3 +7,4 @@ mod world;
 mod faults;
 mod races;
 mod sessions;
+mod watches;

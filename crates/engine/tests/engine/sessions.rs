@@ -1,8 +1,12 @@
 //! Agents come, vanish, and come back.
 
+use quarterdeck_core::Span;
 use quarterdeck_core::task::{Event, FailureCode};
 use quarterdeck_engine::Error;
+use quarterdeck_engine::agents::DrainTarget;
 use quarterdeck_engine::session::{Down, Hello, RejectReason, Up};
+use quarterdeck_store::faults::Fault;
+use tokio::sync::oneshot;
 
 use crate::world::*;
 
@@ -119,4 +123,41 @@ async fn bye_gives_unfinished_steps_to_others_at_once() {
     let assignment = assigned(&mut second).await;
     assert_ne!(assignment.token, token);
     assert_eq!(assignment.attempt, 2);
+}
+
+/// A step is on its way into the log for an agent that is asked to go meanwhile.
+#[tokio::test]
+async fn nothing_is_assigned_after_a_farewell_and_the_step_goes_to_another() {
+    let mut world = World::new();
+    // Nobody pings here.
+    world.options.session_lease = Span::from_secs(60);
+    let replica = world.replica().await;
+    let task = replica.engine.create_task(&caller(), "", "", plan(&[("a", &[])])).await.unwrap();
+    let (wake, woken) = oneshot::channel::<()>();
+    let (asleep, sleeping) = oneshot::channel::<()>();
+    let slow = async move {
+        let _ = asleep.send(());
+        let _ = woken.await;
+    };
+    replica.script.push("commit", Fault::Before(Box::pin(slow)));
+    let mut going = replica.engine.open_session(&caller(), hello(1)).await.unwrap();
+    welcomed(&mut going).await;
+    soon("the assigning commit", sleeping).await.unwrap();
+    let target = DrainTarget::Agent("agent".to_owned());
+    replica.engine.drain_agent(&caller(), "", target).await.unwrap();
+    wake.send(()).unwrap();
+
+    let other = Hello { agent: "other".to_owned(), ..hello(1) };
+    let mut other = replica.engine.open_session(&caller(), other).await.unwrap();
+    let assignment = assigned(&mut other).await;
+    assert_eq!((assignment.task, assignment.attempt), (task.id, 1));
+    going.sender().say(Up::Ping).await;
+    let mut told = Vec::new();
+    until(&mut going, "the pong", |down| {
+        let over = matches!(down, Down::Pong);
+        told.push(down);
+        over.then_some(())
+    })
+    .await;
+    assert!(matches!(told[..], [Down::GoAway { .. }, Down::Pong]), "{told:?}");
 }

@@ -149,7 +149,8 @@ class TaskServiceServicer(object):
     def WatchTasks(self, request, context):
         """Follows all tasks of one project, in commit order. Without `resume_after`
         the running tasks come first (newest first, at most 1,000), then every event
-        after that exactly once. Heartbeats and cursors as in WatchTask.
+        after that exactly once. Heartbeats and cursors as in WatchTask; the first
+        cursor comes with the last frame of the snapshot.
         Reasons: PROJECT_NOT_FOUND, CURSOR_INVALID, CURSOR_LOST, DRAINING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
