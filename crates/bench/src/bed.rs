@@ -19,6 +19,7 @@ use crate::arguments::Place;
 use crate::cluster::Cluster;
 use crate::connect::Connections;
 use crate::data::Directory;
+use crate::metrics::Counters;
 use crate::{clock, disk};
 
 /// For reading the list of tasks to its end.
@@ -76,23 +77,8 @@ impl Bed {
     /// Compares what the generator and the servers have counted. To be called when
     /// nothing is under way; differences are problems.
     pub async fn audit(&self) -> Result<()> {
-        let (board, counters) = (&self.board, self.cluster.counters().await?);
-        let created = board.created.load(Ordering::Relaxed);
-        let finished = board.finished.load(Ordering::Relaxed);
-        let steps = board.steps.load(Ordering::Relaxed);
-        for (ours, theirs, what) in [
-            (created, counters.created, "tasks created"),
-            (created, counters.succeeded, "tasks that succeeded"),
-            (finished, counters.succeeded, "tasks finished"),
-            (0, counters.ended_otherwise, "tasks that ended without success"),
-            (0, counters.attempts_lost, "attempts without success"),
-            (0, counters.stale, "stale words of agents"),
-        ] {
-            let words = format!("{what}: {ours} by the generator's count, {theirs} by the servers'");
-            board.problems.add_many(ours.abs_diff(theirs), words);
-        }
-        if steps < finished {
-            board.problems.add("more tasks were finished than steps acknowledged");
+        for (count, words) in differences(&self.board, &self.cluster.counters().await?) {
+            self.board.problems.add_many(count, words);
         }
         Ok(())
     }
@@ -153,5 +139,56 @@ impl Bed {
         drop(connections);
         cluster.stop().await?;
         Ok((board.problems.count(), board.problems.words()))
+    }
+}
+
+/// Where the generator and the servers disagree, or something did not succeed: by
+/// how many, and in words.
+fn differences(board: &Board, counters: &Counters) -> Vec<(u64, String)> {
+    let created = board.created.load(Ordering::Relaxed);
+    let finished = board.finished.load(Ordering::Relaxed);
+    let steps = board.steps.load(Ordering::Relaxed);
+    let compared = [
+        (created, counters.created, "tasks created"),
+        (created, counters.succeeded, "tasks that succeeded"),
+        (finished, counters.succeeded, "tasks finished"),
+        (steps, counters.steps_succeeded, "steps that succeeded"),
+        (0, counters.ended_otherwise, "tasks that ended without success"),
+        (0, counters.attempts_lost, "attempts without success"),
+        (0, counters.stale, "stale words of agents"),
+    ];
+    let differing = compared.into_iter().filter(|(ours, theirs, _)| ours != theirs);
+    let words = |(ours, theirs, what): (u64, u64, &str)| {
+        (ours.abs_diff(theirs), format!("{what}: {ours} by the generator's count, {theirs} by the servers'"))
+    };
+    differing.map(words).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_disagreement_is_a_problem() {
+        let board = Board::default();
+        board.created.store(10, Ordering::Relaxed);
+        board.finished.store(10, Ordering::Relaxed);
+        board.steps.store(30, Ordering::Relaxed);
+        let agreed = Counters { created: 10, succeeded: 10, steps_succeeded: 30, ..Counters::default() };
+        assert_eq!(differences(&board, &agreed), []);
+        for (counters, expected, first) in [
+            (Counters { created: 11, ..agreed }, 1, "tasks created: 10"),
+            (Counters { succeeded: 8, ..agreed }, 2, "tasks that succeeded: 10"),
+            (Counters { steps_succeeded: 29, ..agreed }, 1, "steps that succeeded: 30"),
+            (Counters { ended_otherwise: 1, ..agreed }, 1, "tasks that ended without success: 0"),
+            (Counters { attempts_lost: 3, ..agreed }, 1, "attempts without success: 0"),
+            (Counters { stale: 1, ..agreed }, 1, "stale words of agents: 0"),
+        ] {
+            let found = differences(&board, &counters);
+            assert_eq!(found.len(), expected, "{found:?}");
+            assert!(found[0].1.starts_with(first), "{found:?}");
+        }
+        board.finished.store(9, Ordering::Relaxed);
+        assert_eq!(differences(&board, &agreed)[0].0, 1, "a task that no agent finished");
     }
 }

@@ -27,6 +27,7 @@ pub struct Counters {
     pub succeeded: u64,
     /// Tasks that ended in any other way.
     pub ended_otherwise: u64,
+    pub steps_succeeded: u64,
     /// Attempts that ended without success.
     pub attempts_lost: u64,
     /// Messages refused for a stale lease.
@@ -52,7 +53,8 @@ impl Counters {
     fn of(text: &str) -> Self {
         let (ended, succeeded) =
             (counter(text, TASKS_ENDED, ""), counter(text, TASKS_ENDED, "state=\"succeeded\""));
-        let attempts = counter(text, FINISHED, "");
+        let (attempts, steps_succeeded) =
+            (counter(text, FINISHED, ""), counter(text, FINISHED, "outcome=\"succeeded\""));
         Self {
             commits: counter(text, COMMITS, ""),
             batches: counter(text, BATCHES, ""),
@@ -61,7 +63,8 @@ impl Counters {
             created: counter(text, TASKS_CREATED, ""),
             succeeded,
             ended_otherwise: ended - succeeded,
-            attempts_lost: attempts - counter(text, FINISHED, "outcome=\"succeeded\""),
+            steps_succeeded,
+            attempts_lost: attempts - steps_succeeded,
             stale: counter(text, STALE, ""),
             sessions: counter(text, SESSIONS, ""),
             watches: counter(text, WATCHES, ""),
@@ -77,6 +80,7 @@ impl Counters {
             created: with(self.created, other.created),
             succeeded: with(self.succeeded, other.succeeded),
             ended_otherwise: with(self.ended_otherwise, other.ended_otherwise),
+            steps_succeeded: with(self.steps_succeeded, other.steps_succeeded),
             attempts_lost: with(self.attempts_lost, other.attempts_lost),
             stale: with(self.stale, other.stale),
             sessions: with(self.sessions, other.sessions),

@@ -60,11 +60,8 @@ impl Watcher {
                 None => drop(self.heartbeats.fetch_add(1, Ordering::Relaxed)),
                 Some(Frame::Snapshot(_)) => bail!("a second snapshot"),
                 Some(Frame::Event(event)) => {
-                    if event.sequence != self.at + 1 {
-                        bail!("event {} came after event {}", event.sequence, self.at);
-                    }
+                    self.at = next(self.at, &event)?;
                     each(&event);
-                    self.at = event.sequence;
                     over = matches!(event.kind, Some(Kind::TaskEnded(_)));
                     events += 1;
                 }
@@ -75,6 +72,14 @@ impl Watcher {
         }
         Ok(events)
     }
+}
+
+/// Sequence of an event that must be the one after `at`.
+fn next(at: i64, event: &pb::TaskEvent) -> Result<i64> {
+    if event.sequence != at + 1 {
+        bail!("event {} came after event {at}", event.sequence);
+    }
+    Ok(event.sequence)
 }
 
 /// Opens one watch for each of `tasks`, spread over the connections.
@@ -108,4 +113,17 @@ async fn opened(opening: &mut JoinSet<Result<Watcher>>, watchers: &mut Vec<Watch
         watchers.push(watcher??);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_and_a_repetition_are_refused() {
+        for (sequence, allowed) in [(4, false), (5, false), (6, true), (7, false)] {
+            let event = pb::TaskEvent { sequence, ..pb::TaskEvent::default() };
+            assert_eq!(next(5, &event).is_ok(), allowed, "event {sequence} after 5");
+        }
+    }
 }
