@@ -3,17 +3,19 @@
 //! Nothing here is promised: whoever misses it finds it in the tables.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use quarterdeck_core::plan::StepIndex;
 use quarterdeck_core::task::command::LeaseRef;
 use quarterdeck_core::task::{Command, Event, FailureCode, LeaseToken, State, Task};
-use quarterdeck_core::{ProjectId, SessionId, Timestamp};
+use quarterdeck_core::{ProjectId, SessionId, Span, Timestamp};
 use quarterdeck_store::rows::StepRef;
 
 use crate::aggregate::Op;
 use crate::bus::{Hint, Letter};
 use crate::engine::Shared;
+use crate::error::Result;
 use crate::metrics;
 use crate::round::{Round, state_name};
 use crate::session::{Assignment, Down, RevokeCause};
@@ -111,17 +113,42 @@ impl Shared {
         }
         let (shared, at) = (Arc::clone(self), StepRef { task: task.id, step });
         self.time.spawn(async move {
-            match shared.fill(assignment).await {
-                Ok(assignment) => {
-                    shared.dispatcher.send(session, Down::Assign(Box::new(assignment)));
-                }
-                Err(error) => {
-                    // Forgotten here, it is found in the lease table and tried again.
-                    tracing::warn!(task = %at.task, step = at.step, %error, "an assignment's payloads cannot be read yet");
-                    shared.dispatcher.release(session, at, token);
-                }
+            let filled = shared.while_held(session, at, token, || shared.fill(assignment.clone())).await;
+            if let Some(assignment) = filled {
+                shared.dispatcher.send(session, Down::Assign(Box::new(assignment)));
             }
         });
+    }
+
+    /// Reads what an assignment needs, again and again while the store cannot be
+    /// reached and the step is held here. It is not forgotten meanwhile: that would
+    /// give its slot away.
+    pub(crate) async fn while_held<T, F: Future<Output = Result<T>>>(
+        &self,
+        session: SessionId,
+        at: StepRef,
+        token: u64,
+        read: impl Fn() -> F,
+    ) -> Option<T> {
+        let mut pause = Span::from_millis(20);
+        loop {
+            let result = read().await;
+            if !self.dispatcher.holds(session, at, token) {
+                return None;
+            }
+            match result {
+                Ok(value) => return Some(value),
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(task = %at.task, step = at.step, %error, "an assignment cannot be sent yet");
+                }
+                Err(error) => {
+                    tracing::error!(task = %at.task, step = at.step, %error, "an assignment cannot be sent");
+                    return None;
+                }
+            }
+            self.time.sleep(self.time.jitter(pause)).await;
+            pause = Span::from_micros((pause.as_micros() * 2).min(1_000_000));
+        }
     }
 
     fn assignment(&self, task: &Task, index: StepIndex, token: u64) -> Option<Assignment> {
@@ -150,7 +177,7 @@ impl Shared {
 
     /// Loads what is stored apart: input and checkpoint always, outputs of
     /// dependencies while they fit.
-    async fn fill(&self, mut assignment: Assignment) -> crate::error::Result<Assignment> {
+    async fn fill(&self, mut assignment: Assignment) -> Result<Assignment> {
         let mut left = ASSIGNMENT_MAX;
         for payload in [&mut assignment.input, &mut assignment.checkpoint].into_iter().flatten() {
             left = left.saturating_sub(payload.size());

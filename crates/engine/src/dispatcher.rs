@@ -242,6 +242,11 @@ impl Dispatcher {
         held
     }
 
+    pub fn holds(&self, session: SessionId, step: StepRef, token: u64) -> bool {
+        let inner = self.lock();
+        inner.members.get(&session).is_some_and(|member| member.held.get(&step) == Some(&token))
+    }
+
     /// A slot of this session became free: look at the queues it serves.
     fn wake_member(&self, inner: &mut Inner, session: SessionId) {
         let Inner { members, queues, due } = inner;

@@ -202,12 +202,8 @@ impl Shared {
     pub(crate) fn redeliver(self: &Arc<Self>, session: SessionId, at: StepRef, token: u64) {
         let shared = Arc::clone(self);
         self.time.spawn(async move {
-            match shared.current(at.task).await {
-                Ok(task) => shared.deliver(&task, at.step, session, token),
-                Err(error) => {
-                    tracing::warn!(task = %at.task, step = at.step, %error, "an assignment cannot be sent again yet");
-                    shared.dispatcher.release(session, at, token);
-                }
+            if let Some(task) = shared.while_held(session, at, token, || shared.current(at.task)).await {
+                shared.deliver(&task, at.step, session, token);
             }
         });
     }

@@ -161,3 +161,31 @@ async fn nothing_is_assigned_after_a_farewell_and_the_step_goes_to_another() {
     .await;
     assert!(matches!(told[..], [Down::GoAway { .. }, Down::Pong]), "{told:?}");
 }
+
+/// An agent comes back to a replica that cannot read its step at first.
+#[tokio::test]
+async fn a_step_that_cannot_be_told_yet_keeps_its_slot() {
+    let mut world = World::new();
+    // Nobody pings here.
+    world.options.session_lease = Span::from_secs(60);
+    let (one, two) = (world.replica_on(deaf()).await, world.replica_on(deaf()).await);
+    one.engine.create_task(&caller(), "", "", plan(&[("a", &[])])).await.unwrap();
+    let mut agent = one.engine.open_session(&caller(), hello(1)).await.unwrap();
+    let resume_token = welcomed(&mut agent).await;
+    let first = assigned(&mut agent).await;
+    drop(agent);
+
+    let waiting = two.engine.create_task(&caller(), "", "", plan(&[("a", &[])])).await.unwrap();
+    for _ in 0..3 {
+        two.script.push("load", Fault::Refuse);
+    }
+    let resume = Hello { resume_token, ..hello(1) };
+    let mut agent = two.engine.open_session(&caller(), resume).await.unwrap();
+    assert_eq!(assigned(&mut agent).await.token, first.token, "the step that it has comes first");
+    agent.sender().say(Up::Ping).await;
+    let next =
+        until(&mut agent, "the pong", |down| matches!(down, Down::Assign(_) | Down::Pong).then_some(down));
+    assert_eq!(next.await, Down::Pong, "it holds as many steps as it has slots");
+    agent.sender().say(complete(&first)).await;
+    assert_eq!(assigned(&mut agent).await.task, waiting.id);
+}
