@@ -59,7 +59,6 @@ impl Engine {
             c.text(&project);
         });
         let after = read_name_token(filter, token)?;
-        let lease = self.0.options.session_lease;
         let sessions = self.0.store.list_sessions(ProjectId::of(&project), None, None, SESSIONS_MAX).await?;
         let mut agents: BTreeMap<String, AgentSummary> = BTreeMap::new();
         for (row, held) in sessions {
@@ -72,7 +71,7 @@ impl Engine {
                 held_steps: 0,
                 last_seen: Timestamp::default(),
             });
-            let renewed = Timestamp::from_micros(row.expires_at.as_micros() - lease.as_micros());
+            let renewed = Timestamp::from_micros(row.expires_at.as_micros() - row.lease.as_micros());
             agent.last_seen = agent.last_seen.max(renewed);
             if row.state.is_live() {
                 agent.capabilities.extend(row.capabilities);

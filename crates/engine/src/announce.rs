@@ -94,7 +94,7 @@ impl Shared {
     /// Refuses a step for an agent that was told to go before it could be told of
     /// the step: another gets it.
     fn give_back_untold(self: &Arc<Self>, at: StepRef, session: SessionId, token: u64) {
-        let lease = LeaseRef { step: at.step, session, token, number: 1 };
+        let lease = LeaseRef { step: at.step, session, token, number: None };
         let command = Command::Refuse { lease, message: GIVEN_BACK.to_owned() };
         if let Err(error) = self.ask_later(at.task, Op::Do(command), Vec::new(), None) {
             tracing::debug!(task = %at.task, %error, "a step is given back once its agent has gone");
@@ -148,6 +148,19 @@ impl Shared {
             }
             self.time.sleep(self.time.jitter(pause)).await;
             pause = Span::from_micros((pause.as_micros() * 2).min(1_000_000));
+        }
+    }
+
+    /// The assignment of a lease, with its contents, if it is still held.
+    pub(crate) async fn assignment_again(
+        self: &Arc<Self>,
+        at: StepRef,
+        token: u64,
+    ) -> Result<Option<Assignment>> {
+        let task = self.current(at.task).await?;
+        match self.assignment(&task, at.step, token) {
+            Some(assignment) => self.fill(assignment).await.map(Some),
+            None => Ok(None),
         }
     }
 

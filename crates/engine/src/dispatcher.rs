@@ -4,11 +4,15 @@
 //! agent is never given more than it asked for; what a session holds here is a
 //! copy of lease rows and is corrected from them (see the sweeper); this module
 //! neither waits nor touches the store.
+//!
+//! A session of an agent that calls (see [`crate::acquire`]) is here only while
+//! such a call waits, and until what was reserved for it is settled: between its
+//! calls it is given nothing, and any replica may serve the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use quarterdeck_core::{SessionId, Timestamp};
+use quarterdeck_core::{SessionId, Span, Timestamp};
 use quarterdeck_store::rows::{QueueKey, StepRef};
 use tokio::sync::{Notify, mpsc};
 
@@ -18,21 +22,27 @@ use crate::session::Down;
 struct Member {
     agent: String,
     queues: Vec<QueueKey>,
+    /// How many steps it may hold. While an agent's call waits, what it holds and
+    /// what it asks for: then a step that ends takes its slot along.
     slots: u32,
     reserved: u32,
     held: BTreeMap<StepRef, u64>,
     draining: bool,
     /// It was told to go, on this connection: nothing is assigned any more.
     away: bool,
+    /// Here for the length of a call.
+    calls: bool,
+    lease: Span,
     /// `None` while the agent is not connected but may come back.
     outbound: Option<mpsc::Sender<Down>>,
     heard_at: Timestamp,
-    /// Counts connections, so that an old connection cannot detach a new one.
+    /// Its number, so that an old connection cannot detach a new one.
     connection: u64,
 }
 
 impl Member {
     fn free(&self, freeing: u32) -> bool {
+        let freeing = if self.calls { 0 } else { freeing };
         let used = (self.held.len() as u32 + self.reserved).saturating_sub(freeing);
         self.outbound.is_some() && !self.draining && used < self.slots
     }
@@ -56,6 +66,8 @@ struct Inner {
     queues: BTreeMap<QueueKey, Queue>,
     /// Queues that a pump should look at.
     due: BTreeSet<QueueKey>,
+    /// Connections so far.
+    connections: u64,
 }
 
 #[derive(Default)]
@@ -72,6 +84,9 @@ pub struct Joining {
     pub slots: u32,
     pub held: BTreeMap<StepRef, u64>,
     pub draining: bool,
+    /// True for the length of a call, whose caller looks at the queues itself.
+    pub calls: bool,
+    pub lease: Span,
     pub outbound: mpsc::Sender<Down>,
     pub now: Timestamp,
 }
@@ -87,14 +102,17 @@ impl Dispatcher {
         let mut inner = self.lock();
         let session = joining.session;
         let previous = Self::remove(&mut inner, session);
-        let connection = previous.as_ref().map_or(1, |member| member.connection + 1);
+        inner.connections += 1;
+        let connection = inner.connections;
         for queue in &joining.queues {
             let entry = inner.queues.entry(queue.clone()).or_default();
             // Nobody here has looked at a queue before its first session came.
             entry.backlog |= entry.members.is_empty();
             entry.members.push(session);
-            entry.wakes += 1;
-            inner.due.insert(queue.clone());
+            if !joining.calls {
+                entry.wakes += 1;
+                inner.due.insert(queue.clone());
+            }
         }
         let member = Member {
             agent: joining.agent,
@@ -104,6 +122,8 @@ impl Dispatcher {
             held: joining.held,
             draining: joining.draining,
             away: false,
+            calls: joining.calls,
+            lease: joining.lease,
             outbound: Some(joining.outbound),
             heard_at: joining.now,
             connection,
@@ -134,6 +154,57 @@ impl Dispatcher {
         if let Some(member) = inner.members.get_mut(&session).filter(|member| member.connection == connection)
         {
             member.outbound = None;
+        }
+    }
+
+    /// Lets a call be given steps: up to `slots`, what the table has of the session
+    /// counted in. What was handed over since it joined stays.
+    pub fn admit(
+        &self,
+        session: SessionId,
+        connection: u64,
+        held: impl IntoIterator<Item = (StepRef, u64)>,
+        slots: u32,
+    ) {
+        let mut inner = self.lock();
+        if let Some(member) = inner.members.get_mut(&session).filter(|member| member.connection == connection)
+        {
+            member.held.extend(held);
+            member.slots = slots;
+        }
+        self.wake_member(&mut inner, session);
+    }
+
+    /// A call takes no more: it is about to be answered.
+    pub fn close(&self, session: SessionId, connection: u64) {
+        let mut inner = self.lock();
+        if let Some(member) = inner.members.get_mut(&session).filter(|member| member.connection == connection)
+        {
+            member.slots = 0;
+        }
+    }
+
+    /// Slots that are reserved, and what is held; `None` once the connection is
+    /// not the session's own any more.
+    pub fn pending(&self, session: SessionId, connection: u64) -> Option<(u32, Vec<(StepRef, u64)>)> {
+        let inner = self.lock();
+        let member = inner.members.get(&session).filter(|member| member.connection == connection)?;
+        Some((member.reserved, member.held.iter().map(|(&step, &token)| (step, token)).collect()))
+    }
+
+    /// A call is over. What is still reserved is remembered until it is settled,
+    /// so that the next call here counts it in.
+    pub fn retire(&self, session: SessionId, connection: u64) {
+        self.detach(session, connection);
+        self.settle(&mut self.lock(), session);
+    }
+
+    /// Forgets a session whose call is over and for which nothing is reserved.
+    fn settle(&self, inner: &mut Inner, session: SessionId) {
+        let over = |member: &Member| member.calls && member.outbound.is_none() && member.reserved == 0;
+        if inner.members.get(&session).is_some_and(over) {
+            Self::remove(inner, session);
+            crate::metrics::sessions(inner.members.len());
         }
     }
 
@@ -215,6 +286,7 @@ impl Dispatcher {
             member.reserved = member.reserved.saturating_sub(1);
         }
         self.wake_member(&mut inner, session);
+        self.settle(&mut inner, session);
     }
 
     /// Turns a reserved slot into a held step. False if the session is not here.
@@ -225,6 +297,7 @@ impl Dispatcher {
         };
         member.reserved = member.reserved.saturating_sub(1);
         member.held.insert(step, token);
+        self.settle(&mut inner, session);
         true
     }
 
@@ -237,6 +310,9 @@ impl Dispatcher {
         let held = member.held.get(&step) == Some(&token);
         if held {
             member.held.remove(&step);
+            if member.calls {
+                member.slots = member.slots.saturating_sub(1);
+            }
             self.wake_member(&mut inner, session);
         }
         held
@@ -249,7 +325,7 @@ impl Dispatcher {
 
     /// A slot of this session became free: look at the queues it serves.
     fn wake_member(&self, inner: &mut Inner, session: SessionId) {
-        let Inner { members, queues, due } = inner;
+        let Inner { members, queues, due, .. } = inner;
         let Some(member) = members.get(&session).filter(|member| member.free(0)) else {
             return;
         };
@@ -375,18 +451,24 @@ impl Dispatcher {
         inner.members.get_mut(&session).is_some_and(|member| !std::mem::replace(&mut member.draining, true))
     }
 
-    /// Connected sessions whose agent was heard since `since`.
-    pub fn lively(&self, since: Timestamp) -> Vec<SessionId> {
+    /// Connected sessions whose agent was heard since `since`, by the length of
+    /// their lease. An agent is heard as long as its call stands.
+    pub fn lively(&self, since: Timestamp) -> BTreeMap<Span, Vec<SessionId>> {
         let inner = self.lock();
-        let alive = |member: &Member| member.outbound.is_some() && member.heard_at >= since;
-        inner.members.iter().filter(|(_, member)| alive(member)).map(|(&session, _)| session).collect()
+        let alive = |member: &Member| member.outbound.is_some() && (member.calls || member.heard_at >= since);
+        let mut lively: BTreeMap<Span, Vec<SessionId>> = BTreeMap::new();
+        for (&session, member) in inner.members.iter().filter(|(_, member)| alive(member)) {
+            lively.entry(member.lease).or_default().push(session);
+        }
+        lively
     }
 
-    /// Sessions whose agent was last heard before `before`, connected or not.
-    pub fn silent(&self, before: Timestamp) -> Vec<SessionId> {
+    /// Sessions whose agent was not heard for longer than their lease and `more`,
+    /// connected or not.
+    pub fn silent(&self, now: Timestamp, more: Span) -> Vec<SessionId> {
         let inner = self.lock();
-        let silent = inner.members.iter().filter(|(_, member)| member.heard_at < before);
-        silent.map(|(&session, _)| session).collect()
+        let silent = |member: &Member| member.heard_at.plus(member.lease).plus(more) < now;
+        inner.members.iter().filter(|(_, member)| silent(member)).map(|(&session, _)| session).collect()
     }
 
     /// All sessions here with what they hold.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use quarterdeck_core::task::command::LeaseRef;
-use quarterdeck_core::task::{Command, LeaseToken};
+use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY};
 use quarterdeck_core::{Digest, Refusal, SessionId, Span, Timestamp};
 use quarterdeck_store::rows::StepRef;
 use tokio::sync::Semaphore;
@@ -19,9 +19,6 @@ use crate::engine::Shared;
 use crate::error::{Error, Result};
 use crate::payloads::detach;
 use crate::session::{Down, RejectReason, Up};
-
-/// Of several words on progress within this time only the last is recorded.
-const PROGRESS_EVERY: Span = Span::from_millis(250);
 
 /// Where the agent's messages go.
 #[derive(Clone)]
@@ -90,6 +87,7 @@ impl SessionSender {
         let (reason, message) = match text.parse::<LeaseToken>() {
             Ok(token) if token.epoch == self.shared.store.epoch() => {
                 let (step, session) = (token.step, self.session);
+                let number = Some(number);
                 return Some((token, LeaseRef { step, session, token: token.sequence, number }));
             }
             Ok(_) => (RejectReason::LeaseStale, "the lease is from before the store was restored".to_owned()),
@@ -238,7 +236,7 @@ fn number_of(command: &Command) -> i64 {
         Command::Progress { lease, .. }
         | Command::Complete { lease, .. }
         | Command::Fail { lease, .. }
-        | Command::Refuse { lease, .. } => lease.number,
+        | Command::Refuse { lease, .. } => lease.number.unwrap_or_default(),
         _ => 0,
     }
 }

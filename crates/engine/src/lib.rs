@@ -6,6 +6,7 @@
 //! - [`committer`]: group commit
 //! - [`dispatcher`], [`pump`]: free slots, and giving steps to them
 //! - [`sessions`], [`inbound`], [`session`]: agents' connections and what they say
+//! - [`acquire`], [`words`]: the same for agents that call
 //! - [`hub`], [`task_watch`], [`project_watch`]: live tails with cursors
 //! - [`sweeper`]: everything that hints forgot
 //! - [`ports`], [`bus`]: the world as the engine sees it
@@ -13,6 +14,7 @@
 //! Invariants: an answer follows its commit; nothing depends on a hint; no
 //! replica holds a truth that the tables do not.
 
+mod acquire;
 pub mod agents;
 mod aggregate;
 mod announce;
@@ -35,12 +37,14 @@ pub mod project_watch;
 pub mod projects;
 mod pump;
 mod record;
+mod revoke;
 mod round;
 pub mod session;
 pub mod sessions;
 mod sweeper;
 pub mod task_watch;
 pub mod tasks;
+mod words;
 
 pub use auth::{Principal, Secrets};
 pub use bus::{Bus, Hint, Letter, LocalBus};

@@ -26,8 +26,13 @@ impl Shared {
                 () = self.stopping.cancelled() => return,
                 due = self.dispatcher.due() => due,
             };
-            join_all(due.into_iter().map(|queue| self.pump_queue(queue))).await;
+            self.look(due).await;
         }
+    }
+
+    /// Gives what waits in these queues to the free slots here.
+    pub async fn look(self: &Arc<Self>, queues: Vec<QueueKey>) {
+        join_all(queues.into_iter().map(|queue| self.pump_queue(queue))).await;
     }
 
     async fn pump_queue(self: &Arc<Self>, queue: QueueKey) {

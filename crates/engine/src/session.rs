@@ -1,6 +1,10 @@
 //! What passes between an agent's session and the engine.
 
+use quarterdeck_core::payload::Body;
 use quarterdeck_core::{Payload, SessionId, Span, TaskId, Timestamp};
+
+/// How long a session of an agent that calls outlives silence, unless it says.
+pub const CALLED_LEASE: Span = Span::from_secs(60);
 
 /// An agent that opens or resumes a session.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +19,39 @@ pub struct Hello {
     pub resume_token: String,
     /// Lease tokens that the agent still works on.
     pub held: Vec<String>,
+}
+
+/// An agent that asks for steps by a call. `hello.slots` is how many it takes
+/// besides those that it holds.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    pub hello: Hello,
+    /// How long to wait where there is nothing to tell.
+    pub wait: Span,
+    /// How long the session is to outlive silence.
+    pub lease: Span,
+}
+
+/// The answer to a [`Poll`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acquired {
+    pub session: SessionId,
+    pub session_token: String,
+    pub steps: Vec<Assignment>,
+    /// Lease tokens that the agent listed and that are over.
+    pub revoked: Vec<(String, RevokeCause)>,
+    /// An operator wants the agent to finish.
+    pub draining: bool,
+    pub lease: Span,
+}
+
+/// What an agent says of a lease by a call. It numbers nothing: the token tells a
+/// repetition.
+#[derive(Clone, Debug)]
+pub enum Word {
+    Progress { fraction: f64, message: String, checkpoint: Option<Payload> },
+    Complete { output: Option<Payload> },
+    Fail { reason: String, message: String, not_retryable: bool, retry_after: Option<Span> },
 }
 
 /// A message of the agent. `token` names the lease, `number` its place in the
@@ -110,6 +147,19 @@ pub struct Assignment {
     pub progress_timeout: Option<Span>,
     /// The same for every attempt of the step.
     pub idempotency_key: String,
+}
+
+impl Assignment {
+    /// About how many bytes it takes in an answer.
+    pub(crate) fn size(&self) -> usize {
+        // Names, ids, times, and what stands for content that is left out.
+        const FRAME: usize = 512;
+        const PER_OUTPUT: usize = 128;
+        let outputs = self.dependencies.iter().filter_map(|(_, payload)| payload.as_ref());
+        let carried = self.input.iter().chain(&self.checkpoint).chain(outputs);
+        let carried = carried.filter(|payload| !matches!(payload.body, Body::Stored { .. }));
+        FRAME + PER_OUTPUT * self.dependencies.len() + carried.map(Payload::size).sum::<usize>()
+    }
 }
 
 /// Why an agent's message does not count.

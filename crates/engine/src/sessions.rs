@@ -4,11 +4,11 @@
 //! heard (see [`crate::inbound`]). Invariant: dropping the handle starts the
 //! reconnect grace, which is what is left of the lease.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quarterdeck_core::task::{Command, LeaseToken};
-use quarterdeck_core::{Digest, Payload, ProjectId, Refusal, SessionId};
+use quarterdeck_core::task::Command;
+use quarterdeck_core::{Digest, ProjectId, SessionId, Span};
 use quarterdeck_store::rows::{QueueKey, SessionRow, SessionState, StepRef};
 use tokio::sync::mpsc;
 
@@ -16,9 +16,12 @@ use crate::aggregate::Op;
 use crate::auth::Principal;
 use crate::dispatcher::Joining;
 use crate::engine::{Engine, Shared};
-use crate::error::{Error, Noun, Result};
+use crate::error::{Error, Result};
 use crate::inbound::SessionSender;
 use crate::session::{Down, GoAwayCause, Hello, RevokeCause};
+
+/// How often a session that moves is followed to be released.
+const RELEASE_TRIES: u32 = 3;
 
 /// One connection of a session.
 pub struct SessionHandle {
@@ -49,76 +52,17 @@ impl SessionHandle {
 impl Engine {
     /// Opens or resumes a session. The first message down is the welcome.
     pub async fn open_session(&self, caller: &Principal, hello: Hello) -> Result<SessionHandle> {
-        let shared = &self.0;
-        if shared.draining.is_cancelled() {
-            return Err(Error::Draining);
-        }
-        if shared.dispatcher.len() >= shared.options.sessions_max {
-            let limit = shared.options.sessions_max as u64;
-            return Err(Error::LimitReached { what: "sessions on this replica", limit });
-        }
-        let project = caller.project(&hello.project)?;
-        shared.project(&project).await?;
-        let resuming = match hello.resume_token.as_str() {
-            "" => None,
-            token => Some(parse_resume(token)?),
-        };
-        let ctx = shared.time.ctx();
-        let (session, secret) = resuming.unwrap_or_else(|| (SessionId::new(&ctx, 0), ctx.draw("resume", 0)));
-        let row = SessionRow {
-            session,
-            project: ProjectId::of(&project),
-            agent: hello.agent.clone(),
-            build: hello.build.clone(),
-            capabilities: hello.capabilities.clone(),
-            slots: hello.slots,
-            principal: caller.subject.clone(),
-            resume_hash: *Digest::of_content(&secret).as_bytes(),
-            replica: shared.replica,
-            state: SessionState::Open,
-            created_at: ctx.now,
-            expires_at: ctx.now,
-        };
-        let lease = shared.options.session_lease;
-        let row = match resuming {
-            None => shared.store.open_session(&row, lease).await?,
-            Some(_) => {
-                let known = shared.store.session(session).await?.ok_or(Error::SessionExpired)?;
-                if known.principal != caller.subject || known.project != row.project {
-                    return Err(Error::SessionExpired);
-                }
-                shared.store.resume_session(&row, lease).await?.ok_or(Error::SessionExpired)?
-            }
-        };
-        shared.attach(row, &hello, &secret, resuming.is_some()).await
+        let entered = self.0.enter(caller, &hello, self.0.options.session_lease).await?;
+        self.0.attach(entered, &hello).await
     }
+}
 
-    /// The output of a step that the leased one comes after, with its content.
-    pub async fn dependency_output(
-        &self,
-        caller: &Principal,
-        token: &str,
-        step_key: &str,
-    ) -> Result<Option<Payload>> {
-        let stale = || Error::Refused(Refusal::LeaseStale);
-        let token: LeaseToken = token.parse().map_err(|_| stale())?;
-        let task = crate::tasks::visible(caller, self.0.current(token.task).await?)?;
-        let lease = task.step(token.step).and_then(|step| step.lease()).ok_or_else(stale)?;
-        if lease.token != token.sequence || token.epoch != self.0.store.epoch() {
-            return Err(stale());
-        }
-        let known = self.0.store.session(lease.session).await?.ok_or_else(stale)?;
-        if known.principal != caller.subject {
-            return Err(stale());
-        }
-        let index =
-            task.plan.index_of(step_key).filter(|index| task.plan.dependencies(token.step).contains(index));
-        let step = index.and_then(|index| task.step(index)).ok_or(Error::NotFound(Noun::Step))?;
-        match &step.output {
-            Some(output) => Ok(Some(self.0.content(output).await?)),
-            None => Ok(None),
-        }
-    }
+/// A session whose row is open here; nothing is given to it yet.
+pub(crate) struct Entered {
+    pub row: SessionRow,
+    pub resume_token: String,
+    /// True where an earlier session goes on.
+    pub resumed: bool,
 }
 
 fn resume_text(session: SessionId, secret: &[u8; 32]) -> String {
@@ -133,48 +77,119 @@ fn parse_resume(text: &str) -> Result<(SessionId, [u8; 32])> {
     Ok((session.parse().map_err(|_| expired())?, *secret.as_bytes()))
 }
 
+/// The queues that a session serves.
+pub(crate) fn queues(row: &SessionRow) -> Vec<QueueKey> {
+    let queue = |capability: &String| QueueKey { project: row.project, capability: capability.clone() };
+    row.capabilities.iter().map(queue).collect()
+}
+
 impl Shared {
-    async fn attach(
+    /// Opens a session's row, or takes it over for this replica.
+    pub(crate) async fn enter(
         self: &Arc<Self>,
-        row: SessionRow,
+        caller: &Principal,
         hello: &Hello,
-        secret: &[u8; 32],
-        resumed: bool,
-    ) -> Result<SessionHandle> {
+        lease: Span,
+    ) -> Result<Entered> {
+        if self.draining.is_cancelled() {
+            return Err(Error::Draining);
+        }
+        if self.dispatcher.len() >= self.options.sessions_max {
+            let limit = self.options.sessions_max as u64;
+            return Err(Error::LimitReached { what: "sessions on this replica", limit });
+        }
+        let project = caller.project(&hello.project)?;
+        self.project(&project).await?;
+        let resuming = match hello.resume_token.as_str() {
+            "" => None,
+            token => Some(parse_resume(token)?),
+        };
+        let ctx = self.time.ctx();
+        let (session, secret) = resuming.unwrap_or_else(|| (SessionId::new(&ctx, 0), ctx.draw("resume", 0)));
+        let row = SessionRow {
+            session,
+            project: ProjectId::of(&project),
+            agent: hello.agent.clone(),
+            build: hello.build.clone(),
+            capabilities: hello.capabilities.clone(),
+            slots: hello.slots,
+            principal: caller.subject.clone(),
+            resume_hash: *Digest::of_content(&secret).as_bytes(),
+            replica: self.replica,
+            state: SessionState::Open,
+            created_at: ctx.now,
+            lease,
+            expires_at: ctx.now,
+        };
+        let row = match resuming {
+            None => self.store.open_session(&row, lease).await?,
+            Some(_) => {
+                let known = self.store.session(session).await?.ok_or(Error::SessionExpired)?;
+                if known.principal != caller.subject || known.project != row.project {
+                    return Err(Error::SessionExpired);
+                }
+                self.store.resume_session(&row, lease).await?.ok_or(Error::SessionExpired)?
+            }
+        };
+        Ok(Entered { row, resume_token: resume_text(session, &secret), resumed: resuming.is_some() })
+    }
+
+    async fn attach(self: &Arc<Self>, entered: Entered, hello: &Hello) -> Result<SessionHandle> {
+        let Entered { row, resume_token, resumed } = entered;
         let session = row.session;
-        let leases = if resumed { self.store.leases_of(&[session]).await? } else { Vec::new() };
-        let held: BTreeMap<StepRef, u64> = leases.iter().map(|lease| (lease.step, lease.token)).collect();
+        let held = if resumed { self.leases(session).await? } else { BTreeMap::new() };
         let (outbound, receiver) = mpsc::channel(self.options.outbound_max);
         let welcome = Down::Welcome {
             session,
-            resume_token: resume_text(session, secret),
+            resume_token,
             resumed,
-            lease: self.options.session_lease,
+            lease: row.lease,
             ping_interval: self.options.ping_interval(),
         };
         // An empty channel takes the first message.
         let _ = outbound.try_send(welcome);
-        let queue = |capability: &String| QueueKey { project: row.project, capability: capability.clone() };
         let draining = row.state == SessionState::Draining;
-        let (connection, previous) = self.dispatcher.join(Joining {
-            session,
-            agent: row.agent,
-            queues: row.capabilities.iter().map(queue).collect(),
-            slots: row.slots,
-            held: held.clone(),
-            draining,
-            outbound,
-            now: self.time.local(),
-        });
-        if let Some(previous) = previous {
-            let _ = previous.try_send(Down::GoAway { cause: GoAwayCause::Replaced, deadline: None });
-        }
+        let slots = row.slots;
+        let connection = self.join(row, held.clone(), slots, false, outbound);
         if draining {
             self.dispatcher.send(session, Down::GoAway { cause: GoAwayCause::Drain, deadline: None });
         }
         self.reconcile_hello(session, &held, &hello.held);
         let inbound = SessionSender::new(self, session);
         Ok(SessionHandle { shared: Arc::clone(self), session, connection, outbound: receiver, inbound })
+    }
+
+    /// What the lease table has of a session.
+    pub(crate) async fn leases(&self, session: SessionId) -> Result<BTreeMap<StepRef, u64>> {
+        let leases = self.store.leases_of(&[session]).await?;
+        Ok(leases.into_iter().map(|lease| (lease.step, lease.token)).collect())
+    }
+
+    /// Makes steps go to the session here; its former connection is told to end.
+    pub(crate) fn join(
+        &self,
+        row: SessionRow,
+        held: BTreeMap<StepRef, u64>,
+        slots: u32,
+        calls: bool,
+        outbound: mpsc::Sender<Down>,
+    ) -> u64 {
+        let (connection, previous) = self.dispatcher.join(Joining {
+            session: row.session,
+            queues: queues(&row),
+            agent: row.agent,
+            slots,
+            held,
+            draining: row.state == SessionState::Draining,
+            calls,
+            lease: row.lease,
+            outbound,
+            now: self.time.local(),
+        });
+        if let Some(previous) = previous {
+            let _ = previous.try_send(Down::GoAway { cause: GoAwayCause::Replaced, deadline: None });
+        }
+        connection
     }
 
     /// Sends assignments again that the agent does not have, and takes back those
@@ -185,17 +200,69 @@ impl Shared {
         held: &BTreeMap<StepRef, u64>,
         claimed: &[String],
     ) {
-        let tokens: Vec<(StepRef, u64, String)> =
-            held.iter().map(|(&at, &token)| (at, token, self.token(at, token).to_string())).collect();
-        for token in claimed.iter().filter(|token| !tokens.iter().any(|(_, _, known)| known == *token)) {
-            let revoke = Down::Revoke { token: token.clone(), cause: RevokeCause::Lost };
-            self.dispatcher.send(session, revoke);
+        let (unknown, unlisted) = self.compare(held, claimed);
+        for token in unknown {
+            self.dispatcher.send(session, Down::Revoke { token, cause: RevokeCause::Lost });
         }
-        for (at, token, text) in tokens {
-            if !claimed.contains(&text) {
-                self.redeliver(session, at, token);
+        for (at, token) in unlisted {
+            self.redeliver(session, at, token);
+        }
+    }
+
+    /// The leases that an agent lists and the table does not have, and those that
+    /// the table has and the agent does not list.
+    pub(crate) fn compare(
+        &self,
+        held: &BTreeMap<StepRef, u64>,
+        claimed: &[String],
+    ) -> (Vec<String>, Vec<(StepRef, u64)>) {
+        let claimed: BTreeSet<&String> = claimed.iter().collect();
+        let known: BTreeMap<String, (StepRef, u64)> =
+            held.iter().map(|(&at, &token)| (self.token(at, token).to_string(), (at, token))).collect();
+        let unknown = claimed.iter().filter(|&&token| !known.contains_key(token));
+        let unknown = unknown.map(|&token| token.clone()).collect();
+        let unlisted = known.iter().filter(|(token, _)| !claimed.contains(token));
+        (unknown, unlisted.map(|(_, &lease)| lease).collect())
+    }
+
+    /// Renews a session whose agent called here, whoever holds it. False if it is
+    /// over. A renewal that would add less than a twentieth of its lease is left out.
+    pub(crate) async fn keep_alive(&self, row: &SessionRow) -> Result<bool> {
+        self.dispatcher.heard(row.session, self.time.local());
+        if !row.state.is_live() {
+            return Ok(false);
+        }
+        let left = row.expires_at.since(self.time.now()).as_micros();
+        if left >= row.lease.as_micros() / 20 * 19 {
+            return Ok(true);
+        }
+        if !self.store.renew_sessions(&[row.session], row.replica, row.lease).await?.is_empty() {
+            return Ok(true);
+        }
+        // Over, or resumed at another replica in this moment, which renewed it.
+        let now = self.store.session(row.session).await?;
+        Ok(now.is_some_and(|now| now.state.is_live() && now.replica != row.replica))
+    }
+
+    /// Ends a session by its agent's wish, whoever holds it.
+    pub(crate) async fn release(self: &Arc<Self>, caller: &Principal, token: &str) -> Result<()> {
+        let (session, secret) = parse_resume(token)?;
+        let hash = *Digest::of_content(&secret).as_bytes();
+        for _ in 0..RELEASE_TRIES {
+            let row = self.store.session(session).await?.ok_or(Error::SessionExpired)?;
+            let mine = row.resume_hash == hash && row.principal == caller.subject;
+            if !mine || row.state == SessionState::Expired {
+                return Err(Error::SessionExpired);
+            }
+            // One that is closed already may have been closed by this very call.
+            if row.state == SessionState::Closed || self.store.close_session(session, row.replica).await? {
+                self.drop_session(session);
+                self.take_back(session, self.leases(session).await?.into_keys());
+                return Ok(());
             }
         }
+        // It kept moving between replicas.
+        Err(Error::Contention)
     }
 
     /// Sends the assignment of a lease that the table has to its session here.

@@ -4,11 +4,11 @@
 //! the sweep (timers, expired sessions, leases, queues, tails), the renewal of
 //! sessions connected here, the pump, and the reading of hints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use quarterdeck_core::task::{Command, FailureCode, State, Task};
+use quarterdeck_core::task::Command;
 use quarterdeck_core::{ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
 use quarterdeck_store::rows::{QueueKey, StepRef};
 use tokio::sync::broadcast::error::RecvError;
@@ -18,7 +18,7 @@ use crate::bus::{Hint, Letter};
 use crate::engine::Shared;
 use crate::error::{Error, Result};
 use crate::round::task_of;
-use crate::session::{Down, GoAwayCause, RevokeCause};
+use crate::session::{Down, GoAwayCause};
 
 /// Rows taken up in one look.
 const LOOK_MAX: u32 = 256;
@@ -153,8 +153,11 @@ impl Shared {
 
     /// A session that this replica may not renew: over, or resumed elsewhere.
     async fn lost_session(&self, session: SessionId) -> Result<()> {
-        let row = self.store.session(session).await?;
-        if row.is_some_and(|row| row.state.is_live() && row.replica != self.replica) {
+        let row = self.store.session(session).await?.filter(|row| row.state.is_live());
+        if row.as_ref().is_some_and(|row| row.replica == self.replica && row.expires_at > self.time.now()) {
+            return Ok(()); // It has been elsewhere and is back.
+        }
+        if row.is_some_and(|row| row.replica != self.replica) {
             if let Some((Some(outbound), _)) = self.dispatcher.leave(session) {
                 let _ = outbound.try_send(Down::GoAway { cause: GoAwayCause::Replaced, deadline: None });
             }
@@ -165,7 +168,7 @@ impl Shared {
     }
 
     /// Ends the connection of a session that is over.
-    fn drop_session(&self, session: SessionId) {
+    pub(crate) fn drop_session(&self, session: SessionId) {
         if let Some((Some(outbound), _)) = self.dispatcher.leave(session) {
             let _ = outbound.try_send(Down::Over(Error::SessionExpired));
         }
@@ -222,17 +225,6 @@ impl Shared {
         }
     }
 
-    async fn revoke(self: &Arc<Self>, session: SessionId, at: StepRef, token: u64) {
-        let cause = match self.current(at.task).await {
-            Ok(task) if task.state == State::Canceled => RevokeCause::TaskCanceled,
-            Ok(task) if timed_out(&task, at) => RevokeCause::Timeout,
-            Ok(task) if task.ended() => RevokeCause::TaskEnded,
-            _ => RevokeCause::Lost,
-        };
-        let token = self.token(at, token).to_string();
-        self.dispatcher.send(session, Down::Revoke { token, cause });
-    }
-
     /// Finds events of watched tasks that no hint told of.
     async fn catch_up_tails(self: &Arc<Self>) -> Result<()> {
         let tails = self.hub.tails();
@@ -274,22 +266,29 @@ impl Shared {
             }
             // Not heard for so long, they cannot have been renewed: whichever
             // replica expired them, here they are over as well.
-            let lease = self.options.session_lease.as_micros() + 2 * self.options.renew_every.as_micros();
-            for session in self.dispatcher.silent(Timestamp::from_micros(now.as_micros() - lease)) {
+            let more = Span::from_micros(2 * self.options.renew_every.as_micros());
+            for session in self.dispatcher.silent(now, more) {
                 self.drop_session(session);
             }
         }
     }
 
-    async fn renew_once(self: &Arc<Self>, alive: &[SessionId]) -> Result<()> {
-        for chunk in alive.chunks(1_000) {
-            let renewed = self.store.renew_sessions(chunk, self.replica, self.options.session_lease).await?;
-            for session in chunk {
-                match renewed.iter().find(|renewed| renewed.session == *session) {
-                    Some(renewed) if renewed.draining => self.ask_to_finish(*session),
-                    Some(_) => {}
-                    None => self.lost_session(*session).await?,
-                }
+    async fn renew_once(self: &Arc<Self>, alive: &BTreeMap<Span, Vec<SessionId>>) -> Result<()> {
+        for (&lease, alive) in alive {
+            for chunk in alive.chunks(1_000) {
+                self.renew_chunk(chunk, lease).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn renew_chunk(self: &Arc<Self>, chunk: &[SessionId], lease: Span) -> Result<()> {
+        let renewed = self.store.renew_sessions(chunk, self.replica, lease).await?;
+        for session in chunk {
+            match renewed.iter().find(|renewed| renewed.session == *session) {
+                Some(renewed) if renewed.draining => self.ask_to_finish(*session),
+                Some(_) => {}
+                None => self.lost_session(*session).await?,
             }
         }
         Ok(())
@@ -341,12 +340,4 @@ impl Shared {
             Hint::Draining { session } => self.ask_to_finish(SessionId::from_uuid(session)),
         }
     }
-}
-
-/// Whether time ended the step's last attempt.
-fn timed_out(task: &Task, at: StepRef) -> bool {
-    let failure = task.step(at.step).and_then(|step| step.last_failure.as_ref());
-    failure.is_some_and(|failure| {
-        matches!(failure.code, FailureCode::AttemptTimeout | FailureCode::ProgressTimeout)
-    })
 }

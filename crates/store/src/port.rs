@@ -94,17 +94,18 @@ pub trait Dispatch: Send + Sync {
 /// Sessions: conditional updates by the database's clock, outside the log.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Opens a session for `lease` from now; `created_at` and `expires_at` of the
-    /// argument are ignored. Answers the row as stored.
+    /// Opens a session for `lease` from now; `created_at`, `lease` and `expires_at`
+    /// of the argument are ignored. Answers the row as stored.
     async fn open_session(&self, session: &SessionRow, lease: Span) -> Result<SessionRow>;
 
     /// Takes over a live session for this replica if its lease has not run out and
     /// the hash of its resume token is `resume_hash`, and renews it. `None` if not.
-    /// Slots, capabilities and build become those given.
+    /// Slots, capabilities, build and `lease` become those given.
     async fn resume_session(&self, session: &SessionRow, lease: Span) -> Result<Option<SessionRow>>;
 
-    /// Renews those sessions that are live, unexpired and held by `replica`.
-    /// Those missing from the answer are lost to it.
+    /// Renews those sessions that are live, unexpired and held by `replica`, until
+    /// `lease` from now; the length in their rows stays. Those missing from the
+    /// answer are lost to it.
     async fn renew_sessions(
         &self,
         sessions: &[SessionId],

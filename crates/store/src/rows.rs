@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use quarterdeck_core::plan::StepIndex;
 use quarterdeck_core::task::State;
-use quarterdeck_core::{ProjectId, SessionId, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
 use uuid::Uuid;
 
 /// One change of a projection.
@@ -266,6 +266,8 @@ pub struct SessionRow {
     pub replica: Uuid,
     pub state: SessionState,
     pub created_at: Timestamp,
+    /// How long it outlives silence.
+    pub lease: Span,
     /// The lease runs out here unless renewed.
     pub expires_at: Timestamp,
 }

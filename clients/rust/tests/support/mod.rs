@@ -277,6 +277,38 @@ impl WorkerService for Service {
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
+    async fn acquire_steps(
+        &self,
+        _: Request<pb::AcquireStepsRequest>,
+    ) -> Answer<Response<pb::AcquireStepsResponse>> {
+        Err(Status::unimplemented("agents of this client keep a stream open"))
+    }
+
+    async fn report_progress(
+        &self,
+        _: Request<pb::ReportProgressRequest>,
+    ) -> Answer<Response<pb::ReportProgressResponse>> {
+        Err(Status::unimplemented("agents of this client keep a stream open"))
+    }
+
+    async fn complete_step(
+        &self,
+        _: Request<pb::CompleteStepRequest>,
+    ) -> Answer<Response<pb::CompleteStepResponse>> {
+        Err(Status::unimplemented("agents of this client keep a stream open"))
+    }
+
+    async fn fail_step(&self, _: Request<pb::FailStepRequest>) -> Answer<Response<pb::FailStepResponse>> {
+        Err(Status::unimplemented("agents of this client keep a stream open"))
+    }
+
+    async fn release_session(
+        &self,
+        _: Request<pb::ReleaseSessionRequest>,
+    ) -> Answer<Response<pb::ReleaseSessionResponse>> {
+        Err(Status::unimplemented("agents of this client keep a stream open"))
+    }
+
     async fn get_dependency_output(
         &self,
         request: Request<pb::GetDependencyOutputRequest>,

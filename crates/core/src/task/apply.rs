@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 use super::REFUSAL_PAUSE;
 use super::event::{Created, Event, FailureCode, Next};
-use super::state::{Closed, Lease, Phase, Progress, State, Step, Task};
+use super::state::{Closed, LastWord, Lease, Phase, Progress, State, Step, Task};
 
 /// Where dispatch sees a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
             }
         }
         Event::Refused { step, number, .. } => {
-            close(task, *step, *number);
+            close(task, *step, *number, LastWord::Refuse);
             if let Some(state) = task.steps.get_mut(usize::from(*step)) {
                 state.refused_by = state.lease().map(|lease| lease.session);
                 // An untouched attempt is none.
@@ -135,7 +135,7 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
             shift(task, *step, Phase::Backoff { until: at.plus(REFUSAL_PAUSE) }, at, &mut moves);
         }
         Event::Succeeded { step, number, output, .. } => {
-            close(task, *step, *number);
+            close(task, *step, *number, LastWord::Complete);
             if let Some(state) = task.steps.get_mut(usize::from(*step)) {
                 state.output.clone_from(output);
                 state.checkpoint = None;
@@ -146,7 +146,7 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
         }
         Event::Failed { step, number, failure, next } => {
             if *number > 0 {
-                close(task, *step, *number);
+                close(task, *step, *number, LastWord::Fail);
             }
             if let Some(state) = task.steps.get_mut(usize::from(*step)) {
                 match failure.code {
@@ -179,10 +179,10 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
 }
 
 /// Remembers which lease the agent's own word ended.
-fn close(task: &mut Task, index: StepIndex, number: i64) {
+fn close(task: &mut Task, index: StepIndex, number: i64, word: LastWord) {
     if let Some(step) = task.steps.get_mut(usize::from(index)) {
-        let closed = step.lease().map(|lease| Closed { token: lease.token, session: lease.session, number });
-        step.closed = closed.or(step.closed);
+        let close = |lease: &Lease| Closed { token: lease.token, session: lease.session, number, word };
+        step.closed = step.lease().map(close).or(step.closed);
     }
 }
 

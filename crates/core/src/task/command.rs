@@ -67,6 +67,7 @@ pub struct LeaseRef {
     pub session: SessionId,
     /// Sequence of the assigning event.
     pub token: u64,
-    /// Place in the lease's sequence of messages, from 1.
-    pub number: i64,
+    /// Place in the lease's sequence of messages, from 1. `None` where the agent
+    /// numbers nothing: then the token alone tells a repetition.
+    pub number: Option<i64>,
 }

@@ -11,11 +11,11 @@ use crate::id::TaskId;
 use crate::plan::{StepIndex, StepSpec};
 use crate::refusal::Refusal;
 
-use super::LOSSES_MAX;
 use super::command::{Command, LeaseRef, NewTask};
 use super::deadline::{Due, due};
 use super::event::{Created, Event, Failure, FailureCode, Next, StopCode, StopReason};
-use super::state::{Phase, State, Step, Task};
+use super::state::{LastWord, Lease, Phase, State, Step, Task};
+use super::{LOSSES_MAX, PROGRESS_EVERY};
 
 /// Creates a task.
 pub fn create(new: NewTask, ctx: &Ctx) -> Event {
@@ -72,21 +72,28 @@ pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Re
                 _ => Err(Refusal::StepNotReady),
             }
         }
-        Command::Progress { lease, fraction, message, checkpoint } => word(task, lease, |_, _| {
-            let (step, number) = (lease.step, lease.number);
-            vec![Event::Progressed { step, number, fraction, message, checkpoint }]
-        }),
-        Command::Complete { lease, output } => word(task, lease, |_, step| {
-            let (attempt, number) = (step.attempt, lease.number);
-            let mut events = vec![Event::Succeeded { step: lease.step, attempt, number, output }];
-            if task.unfinished == 1 {
-                let stop = StopReason::plain(StopCode::Completed);
-                events.push(Event::Ended { state: State::Succeeded, stop });
-            }
-            events
-        }),
+        Command::Progress { lease, fraction, message, checkpoint } => {
+            word(task, lease, None, |_, state, number| {
+                // Who numbers words is held up before it comes to this.
+                if lease.number.is_none() && checkpoint.is_none() && just_recorded(state, ctx) {
+                    return Vec::new();
+                }
+                vec![Event::Progressed { step: lease.step, number, fraction, message, checkpoint }]
+            })
+        }
+        Command::Complete { lease, output } => {
+            word(task, lease, Some(LastWord::Complete), |_, step, number| {
+                let attempt = step.attempt;
+                let mut events = vec![Event::Succeeded { step: lease.step, attempt, number, output }];
+                if task.unfinished == 1 {
+                    let stop = StopReason::plain(StopCode::Completed);
+                    events.push(Event::Ended { state: State::Succeeded, stop });
+                }
+                events
+            })
+        }
         Command::Fail { lease, reason, message, not_retryable, retry_after } => {
-            word(task, lease, |spec, step| {
+            word(task, lease, Some(LastWord::Fail), |spec, step, number| {
                 let listed = spec.retry.non_retryable.contains(&reason);
                 let failure = Failure { code: FailureCode::Reported, reason, message, attempt: step.attempt };
                 let verdict = if not_retryable || listed {
@@ -94,12 +101,12 @@ pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Re
                 } else {
                     after_failure(lease.step, spec, step, retry_after, ctx)
                 };
-                failed(lease.step, lease.number, failure, verdict)
+                failed(lease.step, number, failure, verdict)
             })
         }
-        Command::Refuse { lease, message } => word(task, lease, |_, step| {
+        Command::Refuse { lease, message } => word(task, lease, Some(LastWord::Refuse), |_, step, number| {
             let agent = step.agent.clone().unwrap_or_default();
-            vec![Event::Refused { step: lease.step, number: lease.number, agent, message }]
+            vec![Event::Refused { step: lease.step, number, agent, message }]
         }),
         Command::SessionLost { session } => Ok(session_lost(task, session)),
         Command::Tick => Ok(tick(task, ctx)),
@@ -133,26 +140,44 @@ fn open_step(task: &Task, index: StepIndex) -> Result<(&StepSpec, &Step), Refusa
 /// An agent's word counts if it comes from the session that holds the lease,
 /// under the lease's token, with a number not seen yet. A repeated number is
 /// accepted without effect; anything else is stale.
+///
+/// Without a number it is a repetition where the lease was ended by the same kind
+/// of word. `ends` is that kind; `None` for a word that leaves the lease as it is.
+/// Such a word draws no number of its own, so that it takes none from an agent
+/// that numbers what it says on a stream.
 fn word(
     task: &Task,
     lease: LeaseRef,
-    accept: impl FnOnce(&StepSpec, &Step) -> Vec<Event>,
+    ends: Option<LastWord>,
+    accept: impl FnOnce(&StepSpec, &Step, i64) -> Vec<Event>,
 ) -> Result<Vec<Event>, Refusal> {
     let (Some(spec), Some(step)) = (task.spec(lease.step), task.step(lease.step)) else {
         return Err(Refusal::LeaseStale);
     };
     match (&step.phase, step.closed) {
         (Phase::Running(held), _) if held.token == lease.token && held.session == lease.session => {
-            if lease.number <= held.number {
-                return Ok(Vec::new());
-            }
-            Ok(accept(spec, step))
+            let number = match lease.number {
+                Some(number) if number <= held.number => return Ok(Vec::new()),
+                Some(number) => number,
+                None => held.number.saturating_add(i64::from(ends.is_some())),
+            };
+            Ok(accept(spec, step, number))
         }
         (_, Some(closed)) if (closed.token, closed.session) == (lease.token, lease.session) => {
-            if lease.number <= closed.number { Ok(Vec::new()) } else { Err(Refusal::LeaseStale) }
+            let repeated = match lease.number {
+                Some(number) => number <= closed.number,
+                None => ends == Some(closed.word),
+            };
+            if repeated { Ok(Vec::new()) } else { Err(Refusal::LeaseStale) }
         }
         _ => Err(Refusal::LeaseStale),
     }
+}
+
+/// Whether a word on progress was recorded a moment ago.
+fn just_recorded(step: &Step, ctx: &Ctx) -> bool {
+    let last = step.lease().and_then(|lease: &Lease| lease.progress.as_ref());
+    last.is_some_and(|progress| ctx.now.since(progress.at) < PROGRESS_EVERY)
 }
 
 /// When to try again, or why not.

@@ -31,10 +31,13 @@ pub use deadline::next_deadline;
 pub use decide::{create, decide, retry};
 pub use event::{Event, Failure, FailureCode, Next, StopCode, StopReason};
 pub use lease::LeaseToken;
-pub use state::{Closed, Lease, Phase, Progress, State, Step, Task};
+pub use state::{Closed, LastWord, Lease, Phase, Progress, State, Step, Task};
 
 /// A step that loses its agent this often fails: something about it kills agents.
 pub const LOSSES_MAX: u32 = 10;
+
+/// Of several words on progress within this time one is recorded.
+pub const PROGRESS_EVERY: crate::Span = crate::Span::from_millis(250);
 
 /// How long a refused step waits before it is offered again.
 pub const REFUSAL_PAUSE: crate::Span = crate::Span::from_millis(250);

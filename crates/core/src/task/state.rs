@@ -127,6 +127,15 @@ pub struct Closed {
     pub session: SessionId,
     /// Number of the message that ended it.
     pub number: i64,
+    pub word: LastWord,
+}
+
+/// How an agent ends a lease by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastWord {
+    Complete,
+    Fail,
+    Refuse,
 }
 
 #[derive(Clone, Debug, PartialEq)]

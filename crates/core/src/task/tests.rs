@@ -96,8 +96,13 @@ impl History {
             step,
             session: held.map_or(session(1), |lease| lease.session),
             token: held.map_or(0, |lease| lease.token),
-            number,
+            number: Some(number),
         }
+    }
+
+    /// The lease as an agent names it that numbers nothing.
+    fn unnumbered(&self, step: StepIndex) -> LeaseRef {
+        LeaseRef { number: None, ..self.lease(step, 1) }
     }
 
     fn assign(&mut self, step: StepIndex) {
@@ -118,6 +123,10 @@ fn fail(lease: LeaseRef, reason: &str) -> Command {
         not_retryable: false,
         retry_after: None,
     }
+}
+
+fn progress(lease: LeaseRef) -> Command {
+    Command::Progress { lease, fraction: 0.5, message: String::new(), checkpoint: None }
 }
 
 fn two() -> History {
@@ -173,7 +182,8 @@ fn name(event: &Event) -> String {
 fn every_phase_answers_every_command_as_the_table_says() {
     let held = |history: &History| history.lease(0, 1);
     // The lease that the step has, or had last, by its own agent.
-    let first = LeaseRef { step: 0, session: session(1), token: 2, number: 1 };
+    let first = LeaseRef { step: 0, session: session(1), token: 2, number: Some(1) };
+    let plain = LeaseRef { number: None, ..first };
     let mut table = String::new();
     for (phase, _) in phases() {
         let run = |label: &str, at: i64, command: &dyn Fn(&History) -> Command| {
@@ -183,12 +193,7 @@ fn every_phase_answers_every_command_as_the_table_says() {
             format!("{phase:>9} {label:<10} {}\n", outcome(&history.ask(command)))
         };
         table += &run("assign", 0, &|_| Command::Assign { step: 0, session: session(2), agent: "b".into() });
-        table += &run("progress", 0, &|history| Command::Progress {
-            lease: held(history),
-            fraction: 0.5,
-            message: String::new(),
-            checkpoint: None,
-        });
+        table += &run("progress", 0, &|history| progress(held(history)));
         table += &run("complete", 0, &|history| Command::Complete { lease: held(history), output: None });
         table += &run("fail", 0, &|history| fail(held(history), "FLAKY"));
         table += &run("fatal", 0, &|history| fail(held(history), "FATAL"));
@@ -199,6 +204,9 @@ fn every_phase_answers_every_command_as_the_table_says() {
             lease: LeaseRef { session: session(9), ..first },
             output: None,
         });
+        table += &run("noted", 0, &|_| progress(plain));
+        table += &run("completed", 0, &|_| Command::Complete { lease: plain, output: None });
+        table += &run("failed", 0, &|_| fail(plain, "FLAKY"));
         table += &run("lost", 0, &|_| Command::SessionLost { session: session(1) });
         table += &run("cancel", 0, &|_| Command::Cancel { comment: String::new(), if_revision: None });
         table += &run("tick early", 0, &|_| Command::Tick);
@@ -227,6 +235,53 @@ fn a_stale_token_is_refused() {
 }
 
 #[test]
+fn without_numbers_the_token_alone_tells_a_repetition() {
+    let mut history = two();
+    history.assign(0);
+    let lease = history.unnumbered(0);
+    let complete = |lease| Command::Complete { lease, output: None };
+    assert_eq!(history.ask(complete(LeaseRef { token: 1, ..lease })), Err(Refusal::LeaseStale));
+    assert_eq!(history.ask(complete(LeaseRef { session: session(9), ..lease })), Err(Refusal::LeaseStale));
+    assert!(matches!(history.ask(complete(lease)).unwrap()[..], [Event::Succeeded { number: 1, .. }]));
+    assert_eq!(history.ask(complete(lease)), Ok(vec![]), "the same again");
+    assert_eq!(history.ask(fail(lease, "FLAKY")), Err(Refusal::LeaseStale), "it was completed, not failed");
+    assert_eq!(history.ask(progress(lease)), Err(Refusal::LeaseStale), "it is over");
+
+    let mut history = two();
+    history.assign(0);
+    let failed = history.unnumbered(0);
+    history.ask(fail(failed, "FLAKY")).unwrap();
+    history.now = 1_000_000;
+    history.ask(Command::Tick).unwrap();
+    history.assign(0);
+    assert_eq!(history.ask(fail(failed, "FLAKY")), Ok(vec![]), "the next attempt is not failed by it");
+    assert_eq!(history.ask(complete(failed)), Err(Refusal::LeaseStale));
+    let next = history.unnumbered(0);
+    history.ask(complete(next)).unwrap();
+    history.ask(Command::Cancel { comment: String::new(), if_revision: None }).unwrap();
+    assert_eq!(history.ask(complete(next)), Ok(vec![]), "also after the task has ended");
+}
+
+#[test]
+fn unnumbered_words_leave_the_numbers_of_a_stream_alone() {
+    let mut history = two();
+    history.assign(0);
+    let (first, plain) = (history.lease(0, 1), history.unnumbered(0));
+    history.ask(progress(plain)).unwrap();
+    assert!(matches!(history.ask(progress(first)).unwrap()[..], [Event::Progressed { number: 1, .. }]));
+    assert_eq!(history.ask(progress(plain)), Ok(vec![]), "one in a quarter of a second is enough");
+    history.now += PROGRESS_EVERY.as_micros();
+    assert!(matches!(history.ask(progress(plain)).unwrap()[..], [Event::Progressed { number: 1, .. }]));
+    let checkpoint = Some(crate::Payload::new("text/plain", "half".into()));
+    let saved = Command::Progress { lease: plain, fraction: 0.5, message: String::new(), checkpoint };
+    assert_eq!(history.ask(saved).unwrap().len(), 1, "a checkpoint is state, not news");
+    let complete = |lease| Command::Complete { lease, output: None };
+    assert!(matches!(history.ask(complete(plain)).unwrap()[..], [Event::Succeeded { number: 2, .. }]));
+    let last = LeaseRef { number: Some(3), ..first };
+    assert_eq!(history.ask(complete(last)), Err(Refusal::LeaseStale), "what comes later does not count");
+}
+
+#[test]
 fn a_lost_agent_costs_no_attempt_but_ten_end_the_task() {
     let mut history = two();
     for _ in 1..LOSSES_MAX {
@@ -246,8 +301,7 @@ fn progress_restarts_the_silence_and_nothing_else() {
     history.assign(0);
     for (number, at) in [(1, 4_000_000), (2, 8_000_000)] {
         history.now = at;
-        let lease = history.lease(0, number);
-        let word = Command::Progress { lease, fraction: 0.1, message: String::new(), checkpoint: None };
+        let word = progress(history.lease(0, number));
         history.ask(word).unwrap();
         assert_eq!(history.ask(Command::Tick), Ok(vec![]));
     }
@@ -288,14 +342,15 @@ fn a_refused_step_is_offered_again_after_a_pause_and_keeps_its_attempt() {
 }
 
 /// Commands that may or may not fit: steps, sessions, tokens and numbers are
-/// drawn around the ones that count.
+/// drawn around the ones that count; number 0 stands for none.
 fn commands() -> impl Strategy<Value = Vec<(u8, StepIndex, u8, i64, u8, i64)>> {
-    proptest::collection::vec((0..9u8, 0..7u16, 1..4u8, 1..4i64, 0..3u8, 0..4_000_000i64), 1..120)
+    proptest::collection::vec((0..9u8, 0..7u16, 1..4u8, 0..4i64, 0..3u8, 0..4_000_000i64), 1..120)
 }
 
 fn command_of(history: &History, draw: (u8, StepIndex, u8, i64, u8)) -> Command {
     let (kind, step, from, number, skew) = draw;
     let mut lease = history.lease(step, number);
+    lease.number = lease.number.filter(|&number| number > 0);
     match skew {
         0 => {}
         1 => lease.session = session(from),
@@ -303,7 +358,7 @@ fn command_of(history: &History, draw: (u8, StepIndex, u8, i64, u8)) -> Command 
     }
     match kind {
         0..=2 => Command::Assign { step, session: session(from), agent: format!("agent-{from}") },
-        3 => Command::Progress { lease, fraction: 0.5, message: String::new(), checkpoint: None },
+        3 => progress(lease),
         4 => Command::Complete { lease, output: None },
         5 => fail(lease, "FLAKY"),
         6 => Command::Refuse { lease, message: String::new() },

@@ -5,6 +5,9 @@ use tokio::sync::mpsc::Receiver;
 
 use super::*;
 
+const LEASE: Span = Span::from_secs(15);
+const CALLED: Span = Span::from_secs(60);
+
 fn session(seed: u8) -> SessionId {
     SessionId::new(&Ctx::new(Timestamp::default(), [seed; 32]), 0)
 }
@@ -26,10 +29,30 @@ fn join(dispatcher: &Dispatcher, seed: u8, slots: u32) -> Receiver<Down> {
         slots,
         held: BTreeMap::new(),
         draining: false,
+        calls: false,
+        lease: LEASE,
         outbound,
         now: Timestamp::default(),
     });
     receiver
+}
+
+/// A call that waits for `wanted` steps besides the one held. Its connection.
+fn call(dispatcher: &Dispatcher, seed: u8, wanted: u32) -> (u64, Receiver<Down>) {
+    let (outbound, receiver) = mpsc::channel(2);
+    let (connection, _) = dispatcher.join(Joining {
+        session: session(seed),
+        agent: format!("agent-{seed}"),
+        queues: vec![queue()],
+        slots: 1 + wanted,
+        held: BTreeMap::from([(step(0), 1)]),
+        draining: false,
+        calls: true,
+        lease: CALLED,
+        outbound,
+        now: Timestamp::default(),
+    });
+    (connection, receiver)
 }
 
 /// As the pump does after it has found nothing in the table.
@@ -110,7 +133,7 @@ fn who_drains_or_is_away_gets_nothing() {
         dispatcher.reserve(&queue(), &[], None).is_some(),
         "an old connection's end is not the new one's"
     );
-    dispatcher.detach(session(2), 1);
+    dispatcher.detach(session(2), 2);
     assert!(dispatcher.reserve(&queue(), &[], None).is_none());
 }
 
@@ -126,4 +149,61 @@ fn an_agent_that_does_not_read_is_cut_off_and_others_are_not_held_up() {
     assert_eq!(receiver.try_recv(), Err(mpsc::error::TryRecvError::Disconnected), "the connection ends");
     let _again = join(&dispatcher, 1, 8);
     assert!(dispatcher.send(session(1), Down::Pong), "and resumes");
+}
+
+#[test]
+fn a_call_is_given_what_it_asks_for_and_no_more_though_a_step_ends_meanwhile() {
+    let dispatcher = Dispatcher::default();
+    let (connection, _receiver) = call(&dispatcher, 1, 1);
+    nothing_waits(&dispatcher);
+    assert!(dispatcher.reserve(&queue(), &[session(1)], None).is_some());
+    assert!(dispatcher.reserve(&queue(), &[session(1)], None).is_none(), "not for what it finishes");
+    assert!(dispatcher.release(session(1), step(0), 1));
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "it has asked for one");
+    dispatcher.unreserve(session(1));
+    dispatcher.close(session(1), connection);
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "it is about to be answered");
+}
+
+#[test]
+fn a_call_leaves_nothing_behind_but_what_is_reserved_for_it() {
+    let dispatcher = Dispatcher::default();
+    let (first, _receiver) = call(&dispatcher, 1, 2);
+    nothing_waits(&dispatcher);
+    assert!(dispatcher.reserve(&queue(), &[], None).is_some());
+    dispatcher.retire(session(1), first);
+    assert!(dispatcher.is_here(session(1)), "a commit is under way");
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "between calls it is given nothing");
+    let (second, _receiver) = call(&dispatcher, 1, 2);
+    dispatcher.retire(session(1), first);
+    assert_eq!(dispatcher.pending(session(1), first), None);
+    let (reserved, held) = dispatcher.pending(session(1), second).unwrap();
+    assert_eq!((reserved, held), (1, vec![(step(0), 1)]), "the next call counts it in");
+    dispatcher.retire(session(1), second);
+    assert!(dispatcher.hold(session(1), step(1), 7));
+    assert!(!dispatcher.is_here(session(1)), "settled");
+    let (third, _receiver) = call(&dispatcher, 1, 0);
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none());
+    dispatcher.admit(session(1), second, [], 9);
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "not by an old call");
+    dispatcher.admit(session(1), third, [(step(1), 7)], 2);
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "what it held when it joined stays");
+    dispatcher.retire(session(1), second);
+    assert!(dispatcher.is_here(session(1)), "an old call's end is not the new one's");
+    dispatcher.retire(session(1), third);
+    assert_eq!(dispatcher.len(), 0);
+}
+
+#[test]
+fn each_session_is_silent_after_its_own_lease() {
+    let dispatcher = Dispatcher::default();
+    let at = |seconds| Timestamp::default().plus(Span::from_secs(seconds));
+    let _receivers = (join(&dispatcher, 1, 1), call(&dispatcher, 2, 1));
+    let (stream, called) = ((LEASE, vec![session(1)]), (CALLED, vec![session(2)]));
+    assert_eq!(dispatcher.lively(at(0)), BTreeMap::from([stream, called.clone()]));
+    assert_eq!(dispatcher.lively(at(5)), BTreeMap::from([called]), "its call stands");
+    dispatcher.heard(session(1), at(4));
+    assert_eq!(dispatcher.silent(at(21), Span::from_secs(2)), []);
+    assert_eq!(dispatcher.silent(at(22), Span::from_secs(2)), [session(1)]);
+    assert_eq!(dispatcher.silent(at(63), Span::from_secs(2)).len(), 2);
 }

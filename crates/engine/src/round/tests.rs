@@ -100,7 +100,7 @@ fn command(task: &Task, draw: (u8, u16, u8)) -> Command {
         step,
         session: held.map_or(session(1), |lease| lease.session),
         token: held.map_or(0, |lease| lease.token),
-        number: held.map_or(1, |lease| lease.number + 1),
+        number: Some(held.map_or(1, |lease| lease.number + 1)),
     };
     match kind {
         0..=2 => Command::Assign { step, session: session(from), agent: "a".into() },

@@ -4,6 +4,7 @@
 
 mod world;
 
+mod calls;
 mod faults;
 mod races;
 mod sessions;

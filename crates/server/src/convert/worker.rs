@@ -2,8 +2,10 @@
 
 use quarterdeck_api::errors::v1::Reason;
 use quarterdeck_api::orchestration::v1 as pb;
-use quarterdeck_core::Payload;
-use quarterdeck_engine::session::{Assignment, Down, GoAwayCause, Hello, RejectReason, RevokeCause, Up};
+use quarterdeck_core::{Payload, Span};
+use quarterdeck_engine::session::{
+    Acquired, Assignment, CALLED_LEASE, Down, GoAwayCause, Hello, Poll, RejectReason, RevokeCause, Up, Word,
+};
 
 use super::payload::{self, Room, Stored};
 use super::{int32, time};
@@ -80,14 +82,12 @@ pub fn down(down: Down) -> Result<pb::SessionResponse, Failure> {
                 ping_interval: Some(time::duration(ping_interval)),
             })
         }
-        Down::Assign(assignment) => Message::Assign(assign(*assignment)),
+        Down::Assign(assignment) => Message::Assign(assign(*assignment, &mut Room::answer())),
         Down::Ack { token, up_to } => Message::Ack(pb::Ack { lease_token: token, up_to }),
         Down::Reject { token, number, reason, message } => {
             Message::Reject(pb::Reject { lease_token: token, number, reason: reject_reason(reason), message })
         }
-        Down::Revoke { token, cause } => {
-            Message::Revoke(pb::Revoke { lease_token: token, cause: revoke_cause(cause).into() })
-        }
+        Down::Revoke { token, cause } => Message::Revoke(revoke(token, cause)),
         Down::Pong => Message::Pong(pb::Pong {}),
         Down::GoAway { cause, deadline } => Message::GoAway(pb::GoAway {
             cause: go_away_cause(cause).into(),
@@ -98,10 +98,67 @@ pub fn down(down: Down) -> Result<pb::SessionResponse, Failure> {
     Ok(pb::SessionResponse { message: Some(message) })
 }
 
-fn assign(assignment: Assignment) -> pb::Assign {
+/// A call for steps; `most` is how long it may wait in any case.
+pub fn poll(wire: pb::AcquireStepsRequest, most: Span) -> Poll {
+    Poll {
+        hello: Hello {
+            agent: wire.agent,
+            build: wire.build,
+            capabilities: wire.capabilities,
+            slots: slots(wire.max_steps),
+            project: wire.project,
+            resume_token: wire.session_token,
+            held: wire.held_leases,
+        },
+        wait: wire.wait.map_or(Span::ZERO, time::span).min(most),
+        lease: wire.lease.map_or(CALLED_LEASE, time::span),
+    }
+}
+
+/// The answer to a call for steps.
+pub fn acquired(acquired: Acquired) -> pb::AcquireStepsResponse {
+    // The engine has seen to it that the steps fit together.
     let mut room = Room::answer();
-    let mut wire =
-        |payload: Option<Payload>| payload.map(|one| payload::to_wire(&one, &Stored::new(), &mut room));
+    pb::AcquireStepsResponse {
+        session_token: acquired.session_token,
+        session_id: acquired.session.to_string(),
+        steps: acquired.steps.into_iter().map(|step| assign(step, &mut room)).collect(),
+        revoked: acquired.revoked.into_iter().map(|(token, cause)| revoke(token, cause)).collect(),
+        draining: acquired.draining,
+        lease: Some(time::duration(acquired.lease)),
+    }
+}
+
+/// A word on progress, and the lease that it is about.
+pub fn progress(wire: pb::ReportProgressRequest) -> Result<(String, Word), Failure> {
+    let checkpoint = payload::from_wire("checkpoint", wire.checkpoint)?;
+    let (fraction, message) = (wire.fraction, wire.message);
+    Ok((wire.lease_token, Word::Progress { fraction, message, checkpoint }))
+}
+
+/// A completion, and the lease that it is about.
+pub fn complete(wire: pb::CompleteStepRequest) -> Result<(String, Word), Failure> {
+    let output = payload::from_wire("output", wire.output)?;
+    Ok((wire.lease_token, Word::Complete { output }))
+}
+
+/// A failure, and the lease that it is about.
+pub fn fail(wire: pb::FailStepRequest) -> (String, Word) {
+    let word = Word::Fail {
+        reason: wire.reason,
+        message: wire.message,
+        not_retryable: wire.not_retryable,
+        retry_after: wire.retry_after.map(time::span),
+    };
+    (wire.lease_token, word)
+}
+
+fn revoke(token: String, cause: RevokeCause) -> pb::Revoke {
+    pb::Revoke { lease_token: token, cause: revoke_cause(cause).into() }
+}
+
+fn assign(assignment: Assignment, room: &mut Room) -> pb::Assign {
+    let mut wire = |payload: Option<Payload>| payload.map(|one| payload::to_wire(&one, &Stored::new(), room));
     pb::Assign {
         lease_token: assignment.token,
         project: assignment.project,

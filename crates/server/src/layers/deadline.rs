@@ -7,9 +7,23 @@ use http::HeaderMap;
 use crate::config::Limits;
 use crate::status::Fault;
 
-/// The time a unary call has: `grpc-timeout` if given, cut to the maximum.
-pub fn of(headers: &HeaderMap, limits: &Limits) -> Result<Duration, Fault> {
-    let Some(value) = headers.get("grpc-timeout") else { return Ok(limits.default_deadline) };
+/// Of calls that wait for things to happen and state no deadline: the longest wait
+/// of the contract, and time to answer.
+const POLL_DEADLINE: Duration = Duration::from_secs(70);
+
+/// How long a call has, for handlers that make use of all of it.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeAllowed(pub Duration);
+
+/// The time a unary call has: `grpc-timeout` if given, cut to the maximum. `waits`
+/// where it is in its nature to take long.
+pub fn of(headers: &HeaderMap, limits: &Limits, waits: bool) -> Result<Duration, Fault> {
+    let Some(value) = headers.get("grpc-timeout") else {
+        return Ok(match waits {
+            true => limits.default_deadline.max(POLL_DEADLINE).min(limits.max_deadline),
+            false => limits.default_deadline,
+        });
+    };
     let stated = value.to_str().ok().and_then(parse);
     let stated = stated
         .ok_or_else(|| Fault::Malformed("`grpc-timeout` is not 1 to 8 digits and a unit".to_owned()))?;
@@ -70,9 +84,12 @@ mod tests {
                 http::HeaderName::from_static("grpc-timeout"),
                 HeaderValue::from_static(value),
             )]);
-            of(&headers, &limits)
+            of(&headers, &limits, false)
         };
-        assert_eq!(of(&HeaderMap::new(), &limits), Ok(Duration::from_secs(30)));
+        assert_eq!(of(&HeaderMap::new(), &limits, false), Ok(Duration::from_secs(30)));
+        assert_eq!(of(&HeaderMap::new(), &limits, true), Ok(POLL_DEADLINE), "a wait of 55 s fits");
+        let strict = Limits { max_deadline: Duration::from_secs(40), ..Limits::default() };
+        assert_eq!(of(&HeaderMap::new(), &strict, true), Ok(strict.max_deadline));
         assert_eq!(with("2S"), Ok(Duration::from_secs(2)));
         assert_eq!(with("1H"), Ok(Duration::from_secs(300)));
         assert!(matches!(with("soon"), Err(Fault::Malformed(_))));

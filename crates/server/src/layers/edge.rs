@@ -103,7 +103,8 @@ impl Edge {
             let path = request.uri().path().chars().take(200).collect();
             return Err(Fault::MethodUnknown { path }.into());
         };
-        let time = deadline::of(request.headers(), &self.shared.limits)?;
+        let time = deadline::of(request.headers(), &self.shared.limits, method.is_poll())?;
+        request.extensions_mut().insert(deadline::TimeAllowed(time));
         let work = async {
             let mut caller = None;
             if let Kind::Guarded(access) = method.kind {
@@ -113,7 +114,16 @@ impl Edge {
                 caller = Some(known);
             }
             // The router is always ready and never fails.
-            let answered = AssertUnwindSafe(self.routes.call(request)).catch_unwind().await;
+            let answering = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
+            let answered = match caller.as_ref().filter(|_| method.is_poll()) {
+                // Who waits is given nothing more once its credential is void.
+                Some(caller) => tokio::select! {
+                    biased;
+                    answered = answering => answered,
+                    error = self.shared.authenticator.until_invalid(caller) => return Err(error.into()),
+                },
+                None => answering.await,
+            };
             match answered {
                 Ok(Ok(response)) => Ok((response, caller)),
                 Ok(Err(never)) => match never {},

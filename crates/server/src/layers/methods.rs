@@ -33,6 +33,8 @@ const OPEN: [(&str, bool); 4] = [
 
 /// A worker's session decides by itself when it ends.
 const SESSION: &str = "/quarterdeck.orchestration.v1.WorkerService/Session";
+/// The one unary call that waits for things to happen.
+const POLL: &str = "/quarterdeck.orchestration.v1.WorkerService/AcquireSteps";
 
 static METHODS: LazyLock<BTreeMap<&'static str, Method>> = LazyLock::new(|| {
     let open = OPEN.iter().map(|&(path, streaming)| Method { path, kind: Kind::Open, streaming });
@@ -51,6 +53,10 @@ impl Method {
 
     pub fn is_session(&self) -> bool {
         self.path == SESSION
+    }
+
+    pub fn is_poll(&self) -> bool {
+        self.path == POLL
     }
 }
 
@@ -74,6 +80,7 @@ mod tests {
         }
         assert!(Method::find("/quarterdeck.orchestration.v1.TaskService/Nothing").is_none());
         assert!(Method::find(SESSION).unwrap().streaming);
+        assert!(!Method::find(POLL).unwrap().streaming);
     }
 
     #[test]

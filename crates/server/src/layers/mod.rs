@@ -16,5 +16,6 @@ mod methods;
 mod observe;
 mod transport;
 
+pub use deadline::TimeAllowed;
 pub use edge::{Edge, Endings};
 pub use methods::service_names;

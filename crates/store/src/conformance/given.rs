@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quarterdeck_core::stream::Kind;
-use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
 use uuid::Uuid;
 
 use crate::commit::{Append, Commit, Guard, Outcome, RequestKey, RequestRecord};
@@ -165,6 +165,7 @@ pub fn session(agent: &str, replica: Uuid) -> SessionRow {
         replica,
         state: SessionState::Open,
         created_at: Timestamp::default(),
+        lease: Span::ZERO,
         expires_at: Timestamp::default(),
     }
 }

@@ -32,7 +32,7 @@ pub async fn a_session_opens_and_is_told(fixture: &dyn Fixture) {
     assert!(before <= opened.created_at && opened.created_at <= after);
     assert!(before.plus(LONG) <= opened.expires_at && opened.expires_at <= after.plus(LONG));
     let (created_at, expires_at) = (opened.created_at, opened.expires_at);
-    assert_eq!(opened, SessionRow { created_at, expires_at, ..wanted });
+    assert_eq!(opened, SessionRow { created_at, expires_at, lease: LONG, ..wanted });
     assert_eq!(store.session(opened.session).await.unwrap(), Some(opened));
 }
 
@@ -66,7 +66,7 @@ pub async fn renewal_extends_and_is_for_the_holder_only(fixture: &dyn Fixture) {
     assert_eq!((renewed[0].session, renewed[0].draining), (opened.session, false));
     assert!(renewed[0].expires_at > opened.expires_at);
     let stored = store.session(opened.session).await.unwrap().unwrap();
-    assert_eq!(stored.expires_at, renewed[0].expires_at);
+    assert_eq!((stored.expires_at, stored.lease), (renewed[0].expires_at, opened.lease));
     assert_eq!(store.session(foreign.session).await.unwrap(), Some(foreign), "untouched");
     run_out(store, &opened).await;
     assert_eq!(store.expire_sessions(9).await.unwrap(), [], "the old lease counts no more");
@@ -129,10 +129,12 @@ pub async fn resuming_moves_the_session(fixture: &dyn Fixture) {
         agent: "not changed by resuming".to_owned(),
         ..opened.clone()
     };
-    let resumed = store.resume_session(&wanted, LONG).await.unwrap().unwrap();
-    assert!(resumed.expires_at >= opened.expires_at);
+    let longer = Span::from_micros(LONG.as_micros() * 2);
+    let resumed = store.resume_session(&wanted, longer).await.unwrap().unwrap();
+    assert!(resumed.expires_at >= opened.expires_at.plus(LONG), "for as long as this agent wants now");
     let expires_at = resumed.expires_at;
-    assert_eq!(resumed, SessionRow { agent: opened.agent.clone(), expires_at, ..wanted });
+    assert_eq!(resumed, SessionRow { agent: opened.agent.clone(), expires_at, lease: longer, ..wanted });
+    assert_eq!(store.session(opened.session).await.unwrap(), Some(resumed));
     assert_eq!(store.renew_sessions(&[opened.session], old, LONG).await.unwrap(), [], "no longer held there");
     assert!(!store.close_session(opened.session, old).await.unwrap());
     assert_eq!(store.renew_sessions(&[opened.session], new, LONG).await.unwrap().len(), 1);

@@ -21,7 +21,7 @@ use crate::rows::{Renewed, SessionRow, SessionState};
 macro_rules! session_columns {
     () => {
         "id, project, agent, build, capabilities, slots, principal, resume_hash, replica, state, \
-         created_at, expires_at"
+         created_at, expires_at, lease_length"
     };
 }
 
@@ -29,8 +29,8 @@ static OPEN: Stmt = Stmt::new(
     "sessions.open",
     concat!(
         "INSERT INTO session (id, project, agent, build, capabilities, slots, principal, resume_hash, replica, \
-             state, created_at, expires_at)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 1, c.at, c.at + $10
+             state, created_at, expires_at, lease_length)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 1, c.at, c.at + $10, $10
          FROM (SELECT {now} AS at) AS c WHERE true
          ON CONFLICT (id) DO NOTHING RETURNING ",
         session_columns!()
@@ -40,7 +40,8 @@ static OPEN: Stmt = Stmt::new(
 static RESUME: Stmt = Stmt::new(
     "sessions.resume",
     concat!(
-        "UPDATE session SET replica = $3, slots = $4, capabilities = $5, build = $6, expires_at = {now} + $7
+        "UPDATE session SET replica = $3, slots = $4, capabilities = $5, build = $6, expires_at = {now} + $7,
+             lease_length = $7
          WHERE id = $1 AND resume_hash = $2 AND state < 3 AND expires_at > {now} RETURNING ",
         session_columns!()
     ),
@@ -116,6 +117,7 @@ fn read_session(row: &mut Reader<'_>) -> Result<SessionRow> {
     let state = read_state(row)?;
     let created_at = Timestamp::from_micros(row.int("created_at")?);
     let expires_at = Timestamp::from_micros(row.int("expires_at")?);
+    let lease = Span::from_micros(row.int("lease_length")?);
     Ok(SessionRow {
         session,
         project,
@@ -128,6 +130,7 @@ fn read_session(row: &mut Reader<'_>) -> Result<SessionRow> {
         replica,
         state,
         created_at,
+        lease,
         expires_at,
     })
 }

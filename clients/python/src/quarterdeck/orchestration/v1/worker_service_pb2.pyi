@@ -247,6 +247,100 @@ class GoAway(_message.Message):
     deadline: _timestamp_pb2.Timestamp
     def __init__(self, cause: _Optional[_Union[GoAwayCause, str]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class AcquireStepsRequest(_message.Message):
+    __slots__ = ("agent", "build", "capabilities", "project", "session_token", "held_leases", "max_steps", "wait", "lease")
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FIELD_NUMBER: _ClassVar[int]
+    CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    SESSION_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    HELD_LEASES_FIELD_NUMBER: _ClassVar[int]
+    MAX_STEPS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    agent: str
+    build: str
+    capabilities: _containers.RepeatedScalarFieldContainer[str]
+    project: str
+    session_token: str
+    held_leases: _containers.RepeatedScalarFieldContainer[str]
+    max_steps: int
+    wait: _duration_pb2.Duration
+    lease: _duration_pb2.Duration
+    def __init__(self, agent: _Optional[str] = ..., build: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., project: _Optional[str] = ..., session_token: _Optional[str] = ..., held_leases: _Optional[_Iterable[str]] = ..., max_steps: _Optional[int] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class AcquireStepsResponse(_message.Message):
+    __slots__ = ("session_token", "session_id", "steps", "revoked", "draining", "lease")
+    SESSION_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    session_token: str
+    session_id: str
+    steps: _containers.RepeatedCompositeFieldContainer[Assign]
+    revoked: _containers.RepeatedCompositeFieldContainer[Revoke]
+    draining: bool
+    lease: _duration_pb2.Duration
+    def __init__(self, session_token: _Optional[str] = ..., session_id: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[Assign, _Mapping]]] = ..., revoked: _Optional[_Iterable[_Union[Revoke, _Mapping]]] = ..., draining: bool = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ReportProgressRequest(_message.Message):
+    __slots__ = ("lease_token", "fraction", "message", "checkpoint")
+    LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FRACTION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    lease_token: str
+    fraction: float
+    message: str
+    checkpoint: _payload_pb2.Payload
+    def __init__(self, lease_token: _Optional[str] = ..., fraction: _Optional[float] = ..., message: _Optional[str] = ..., checkpoint: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class ReportProgressResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CompleteStepRequest(_message.Message):
+    __slots__ = ("lease_token", "output")
+    LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    lease_token: str
+    output: _payload_pb2.Payload
+    def __init__(self, lease_token: _Optional[str] = ..., output: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class CompleteStepResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class FailStepRequest(_message.Message):
+    __slots__ = ("lease_token", "reason", "message", "not_retryable", "retry_after")
+    LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NOT_RETRYABLE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    lease_token: str
+    reason: str
+    message: str
+    not_retryable: bool
+    retry_after: _duration_pb2.Duration
+    def __init__(self, lease_token: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., not_retryable: bool = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class FailStepResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReleaseSessionRequest(_message.Message):
+    __slots__ = ("session_token",)
+    SESSION_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    session_token: str
+    def __init__(self, session_token: _Optional[str] = ...) -> None: ...
+
+class ReleaseSessionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class GetDependencyOutputRequest(_message.Message):
     __slots__ = ("lease_token", "step_key")
     LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]

@@ -41,6 +41,31 @@ class WorkerServiceStub(object):
                 request_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.SessionRequest.SerializeToString,
                 response_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.SessionResponse.FromString,
                 _registered_method=True)
+        self.AcquireSteps = channel.unary_unary(
+                '/quarterdeck.orchestration.v1.WorkerService/AcquireSteps',
+                request_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.AcquireStepsRequest.SerializeToString,
+                response_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.AcquireStepsResponse.FromString,
+                _registered_method=True)
+        self.ReportProgress = channel.unary_unary(
+                '/quarterdeck.orchestration.v1.WorkerService/ReportProgress',
+                request_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReportProgressRequest.SerializeToString,
+                response_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReportProgressResponse.FromString,
+                _registered_method=True)
+        self.CompleteStep = channel.unary_unary(
+                '/quarterdeck.orchestration.v1.WorkerService/CompleteStep',
+                request_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.CompleteStepRequest.SerializeToString,
+                response_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.CompleteStepResponse.FromString,
+                _registered_method=True)
+        self.FailStep = channel.unary_unary(
+                '/quarterdeck.orchestration.v1.WorkerService/FailStep',
+                request_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.FailStepRequest.SerializeToString,
+                response_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.FailStepResponse.FromString,
+                _registered_method=True)
+        self.ReleaseSession = channel.unary_unary(
+                '/quarterdeck.orchestration.v1.WorkerService/ReleaseSession',
+                request_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReleaseSessionRequest.SerializeToString,
+                response_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReleaseSessionResponse.FromString,
+                _registered_method=True)
         self.GetDependencyOutput = channel.unary_unary(
                 '/quarterdeck.orchestration.v1.WorkerService/GetDependencyOutput',
                 request_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.GetDependencyOutputRequest.SerializeToString,
@@ -78,6 +103,73 @@ class WorkerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcquireSteps(self, request, context):
+        """AcquireSteps gives steps to an agent that cannot keep a stream open: the same
+        sessions, leases and rules as in Session, one call at a time. Any replica
+        answers any of these calls.
+
+        - The first call, without `session_token`, opens a session and is answered at
+        once, without steps: should the answer be lost, no step waits for an agent
+        that does not know of it.
+        - A later call waits up to `wait` for something to tell: a step, a revocation,
+        an operator's wish to drain. It is then answered with what is there at that
+        moment, an empty answer being no error. Steps are assigned to the session
+        only while such a call waits, and never more than `max_steps`.
+        - Leases of the session that are not in `held_leases` are sent again, before
+        anything new and counted against `max_steps` where new ones are concerned:
+        an answer that was lost loses nothing. Leases in `held_leases` that are over
+        come back in `revoked`, except those that the agent's own word has ended.
+        - This call, and every other that names one of its leases, renews the session
+        when it begins, and this one again when it ends. A renewal that would add
+        less than a twentieth of the lease is left out. After `lease` without a call
+        the session is expired, as in Session.
+        - A second call for the same session replaces the first, which is answered
+        empty: at once, or within seconds where it waits at another replica. A call
+        that waits at a replica that stops is answered at once, too: call again.
+
+        An agent that is done calls ReleaseSession; one that only vanishes keeps its
+        steps from others for `lease`. Reasons: SESSION_EXPIRED, PROJECT_NOT_FOUND,
+        DRAINING, LIMIT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportProgress(self, request, context):
+        """ReportProgress is Progress as a call. Of several within a quarter of a second
+        only the first is recorded, unless they carry a checkpoint.
+        Reasons: LEASE_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteStep(self, request, context):
+        """CompleteStep is Complete as a call: answered once it is durable. The lease
+        token is the idempotency key: the same call again is answered alike and has no
+        second effect, whatever its output, also after the task has ended. A token
+        that is over in any other way is stale. Reasons: LEASE_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FailStep(self, request, context):
+        """FailStep is Fail as a call, repeatable in the same way as CompleteStep.
+        Reasons: LEASE_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseSession(self, request, context):
+        """ReleaseSession is Bye as a call: the session ends, its unfinished steps go to
+        others at once. Repeating it is no error. Reasons: SESSION_EXPIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDependencyOutput(self, request, context):
         """Reads the output of a step that the leased step comes after, where it was
         omitted from the assignment. Reasons: LEASE_STALE, STEP_NOT_FOUND.
@@ -93,6 +185,31 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.SessionRequest.FromString,
                     response_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.SessionResponse.SerializeToString,
+            ),
+            'AcquireSteps': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcquireSteps,
+                    request_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.AcquireStepsRequest.FromString,
+                    response_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.AcquireStepsResponse.SerializeToString,
+            ),
+            'ReportProgress': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportProgress,
+                    request_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReportProgressRequest.FromString,
+                    response_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReportProgressResponse.SerializeToString,
+            ),
+            'CompleteStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteStep,
+                    request_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.CompleteStepRequest.FromString,
+                    response_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.CompleteStepResponse.SerializeToString,
+            ),
+            'FailStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.FailStep,
+                    request_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.FailStepRequest.FromString,
+                    response_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.FailStepResponse.SerializeToString,
+            ),
+            'ReleaseSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseSession,
+                    request_deserializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReleaseSessionRequest.FromString,
+                    response_serializer=quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReleaseSessionResponse.SerializeToString,
             ),
             'GetDependencyOutput': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDependencyOutput,
@@ -128,6 +245,141 @@ class WorkerService(object):
             '/quarterdeck.orchestration.v1.WorkerService/Session',
             quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.SessionRequest.SerializeToString,
             quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.SessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcquireSteps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quarterdeck.orchestration.v1.WorkerService/AcquireSteps',
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.AcquireStepsRequest.SerializeToString,
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.AcquireStepsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportProgress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quarterdeck.orchestration.v1.WorkerService/ReportProgress',
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReportProgressRequest.SerializeToString,
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReportProgressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quarterdeck.orchestration.v1.WorkerService/CompleteStep',
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.CompleteStepRequest.SerializeToString,
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.CompleteStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FailStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quarterdeck.orchestration.v1.WorkerService/FailStep',
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.FailStepRequest.SerializeToString,
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.FailStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quarterdeck.orchestration.v1.WorkerService/ReleaseSession',
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReleaseSessionRequest.SerializeToString,
+            quarterdeck_dot_orchestration_dot_v1_dot_worker__service__pb2.ReleaseSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,11 @@ import quarterdeck.orchestration.v1.worker_service_pb2
 class WorkerServiceStub:
     def __init__(self, channel: grpc.aio.Channel) -> None: ...
     Session: grpc.aio.StreamStreamMultiCallable[quarterdeck.orchestration.v1.worker_service_pb2.SessionRequest, quarterdeck.orchestration.v1.worker_service_pb2.SessionResponse]
+    AcquireSteps: grpc.aio.UnaryUnaryMultiCallable[quarterdeck.orchestration.v1.worker_service_pb2.AcquireStepsRequest, quarterdeck.orchestration.v1.worker_service_pb2.AcquireStepsResponse]
+    ReportProgress: grpc.aio.UnaryUnaryMultiCallable[quarterdeck.orchestration.v1.worker_service_pb2.ReportProgressRequest, quarterdeck.orchestration.v1.worker_service_pb2.ReportProgressResponse]
+    CompleteStep: grpc.aio.UnaryUnaryMultiCallable[quarterdeck.orchestration.v1.worker_service_pb2.CompleteStepRequest, quarterdeck.orchestration.v1.worker_service_pb2.CompleteStepResponse]
+    FailStep: grpc.aio.UnaryUnaryMultiCallable[quarterdeck.orchestration.v1.worker_service_pb2.FailStepRequest, quarterdeck.orchestration.v1.worker_service_pb2.FailStepResponse]
+    ReleaseSession: grpc.aio.UnaryUnaryMultiCallable[quarterdeck.orchestration.v1.worker_service_pb2.ReleaseSessionRequest, quarterdeck.orchestration.v1.worker_service_pb2.ReleaseSessionResponse]
     GetDependencyOutput: grpc.aio.UnaryUnaryMultiCallable[quarterdeck.orchestration.v1.worker_service_pb2.GetDependencyOutputRequest, quarterdeck.orchestration.v1.worker_service_pb2.GetDependencyOutputResponse]
 
 class WorkerServiceServicer: ...

@@ -1,0 +1,121 @@
+//! What agents that call say and ask about their leases, at any replica.
+//!
+//! Invariants: the lease token names the session, and only who opened that
+//! session is heard; whether a word counts, or repeats one that did, is decided
+//! in the task's own round and not before.
+
+use std::sync::Arc;
+
+use quarterdeck_core::task::command::LeaseRef;
+use quarterdeck_core::task::{Command, LeaseToken, Task};
+use quarterdeck_core::{Payload, ProjectId, Refusal, SessionId};
+
+use crate::aggregate::Op;
+use crate::auth::Principal;
+use crate::engine::{Engine, Shared};
+use crate::error::{Error, Noun, Result};
+use crate::payloads::detach;
+use crate::session::Word;
+
+impl Engine {
+    /// Takes an agent's word about a lease. Answered once it is durable.
+    pub async fn say(&self, caller: &Principal, token: &str, word: Word) -> Result<()> {
+        let heard = self.0.take_word(caller, token, word).await;
+        if heard == Err(stale()) {
+            crate::metrics::stale();
+        }
+        heard
+    }
+
+    /// The output of a step that the leased one comes after, with its content.
+    pub async fn dependency_output(
+        &self,
+        caller: &Principal,
+        token: &str,
+        step_key: &str,
+    ) -> Result<Option<Payload>> {
+        let (token, session) = self.0.speaker(caller, token).await?;
+        let task = self.0.current(token.task).await?;
+        let lease = task.step(token.step).and_then(|step| step.lease()).ok_or_else(stale)?;
+        if (lease.token, lease.session) != (token.sequence, session) {
+            return Err(stale());
+        }
+        let index =
+            task.plan.index_of(step_key).filter(|index| task.plan.dependencies(token.step).contains(index));
+        let step = index.and_then(|index| task.step(index)).ok_or(Error::NotFound(Noun::Step))?;
+        match &step.output {
+            Some(output) => Ok(Some(self.0.content(output).await?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Shared {
+    async fn take_word(self: &Arc<Self>, caller: &Principal, token: &str, word: Word) -> Result<()> {
+        let (token, session) = self.speaker(caller, token).await?;
+        let lease = LeaseRef { step: token.step, session, token: token.sequence, number: None };
+        let mut apart = Vec::new();
+        let command = match word {
+            Word::Progress { fraction, message, checkpoint } => {
+                let checkpoint = detach(checkpoint, &mut apart);
+                Command::Progress { lease, fraction, message, checkpoint }
+            }
+            Word::Complete { output } => {
+                let output = detach(output, &mut apart);
+                self.contents.remember(&apart);
+                Command::Complete { lease, output }
+            }
+            Word::Fail { reason, message, not_retryable, retry_after } => {
+                Command::Fail { lease, reason, message, not_retryable, retry_after }
+            }
+        };
+        match self.ask(token.task, Op::Do(command), apart, None).await {
+            Ok(_) => Ok(()),
+            Err(Error::Refused(_) | Error::NotFound(_)) => Err(stale()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whose lease this is: a session that the caller has opened, which is renewed.
+    async fn speaker(self: &Arc<Self>, caller: &Principal, token: &str) -> Result<(LeaseToken, SessionId)> {
+        let token: LeaseToken = token.parse().map_err(|_| stale())?;
+        if token.epoch != self.store.epoch() {
+            return Err(stale());
+        }
+        let none = |error| if matches!(error, Error::NotFound(_)) { stale() } else { error };
+        // Whom a lease was given to never changes: any version that knows of it will do.
+        let mut task = self.some_version(token.task).await.map_err(none)?;
+        let mut session = holder(&task, token);
+        if session.is_none() {
+            task = self.current(token.task).await.map_err(none)?;
+            session = holder(&task, token);
+        }
+        let session = session.filter(|_| caller.scope.covers(&task.project)).ok_or_else(stale)?;
+        let row = self.store.session(session).await?.ok_or_else(stale)?;
+        if row.principal != caller.subject || row.project != ProjectId::of(&task.project) {
+            return Err(stale());
+        }
+        if self.keep_alive(&row).await? {
+            return Ok((token, session));
+        }
+        // With the session its leases are over, though not all are taken back yet. Only
+        // the word that ended one before may still be repeated.
+        let task = self.current(token.task).await.map_err(none)?;
+        let closed = task.step(token.step).and_then(|step| step.closed);
+        match closed.is_some_and(|closed| closed.token == token.sequence) {
+            true => Ok((token, session)),
+            false => Err(stale()),
+        }
+    }
+}
+
+/// The session that holds the lease, or that ended it.
+fn holder(task: &Task, token: LeaseToken) -> Option<SessionId> {
+    let step = task.step(token.step)?;
+    let held = step.lease().filter(|lease| lease.token == token.sequence).map(|lease| lease.session);
+    held.or_else(|| Some(step.closed.filter(|closed| closed.token == token.sequence)?.session))
+}
+
+fn stale() -> Error {
+    Error::Refused(Refusal::LeaseStale)
+}
