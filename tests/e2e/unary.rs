@@ -225,7 +225,8 @@ async fn a_completion_whose_answer_was_lost_is_taken_once(world: World) {
             complete(&world.admin, token, Payload::text("once")),
             complete(&world.other, token, Payload::text("once")),
         );
-        (one.unwrap(), two.unwrap());
+        one.unwrap();
+        two.unwrap();
         let ended = world.ended(&task.id).await;
         complete(world.replica(turn), token, Payload::text("other")).await.expect("after the end, too");
         let output = Payload::from(world.step(&task.id, "a").await.output).to_text().unwrap();

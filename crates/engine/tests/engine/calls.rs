@@ -283,10 +283,10 @@ async fn a_session_outlives_a_waiting_call_and_then_its_own_lease() {
     let token = acquire(&replica.engine, short("", Span::ZERO)).await.session_token;
     // Two waits are longer than the lease; the session lives because it is called.
     for _ in 0..2 {
-        let began = tokio::time::Instant::now();
+        let began = replica.engine.now();
         assert!(acquire(&replica.engine, short(&token, Span::from_secs(55))).await.steps.is_empty());
-        let waited = began.elapsed();
-        assert!(waited >= Duration::from_millis(1_950), "cut to two thirds of the lease: {waited:?}");
+        let waited = replica.engine.now().since(began);
+        assert!(waited >= Span::from_millis(1_950), "cut to two thirds of the lease: {waited}");
     }
     let task = created(&replica.engine, &[("a", &[])]).await;
     let kept = acquire(&replica.engine, short(&token, Span::ZERO)).await.steps.remove(0);
