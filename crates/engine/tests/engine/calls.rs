@@ -146,6 +146,30 @@ async fn a_call_that_breaks_off_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_call_that_broke_off_is_given_nothing_more() {
+    let world = World::new();
+    let replica = world.replica().await;
+    let token = opened(&replica.engine).await;
+    let caller = caller();
+    // It has looked at the queue, and waits.
+    let waiting = replica.engine.acquire_steps(&caller, named("waiting", call(&token, 1, &[])));
+    tokio::select! {
+        biased;
+        answer = waiting => panic!("there is nothing to tell: {answer:?}"),
+        () = async {
+            resumed(&replica.engine, "waiting").await;
+            let mut other = call(&opened(&replica.engine).await, 1, &[]);
+            other.wait = Span::ZERO;
+            acquire(&replica.engine, other).await;
+        } => {}
+    }
+    let mut stream = replica.engine.open_session(&caller, hello(1)).await.unwrap();
+    let task = created(&replica.engine, &[("a", &[])]).await;
+    assert_eq!(assigned(&mut stream).await.attempt, 1);
+    assert_eq!(assigned_times(&history(&replica.engine, &task).await), 1);
+}
+
+#[tokio::test]
 async fn a_newer_call_takes_the_place_of_the_older() {
     let world = World::new();
     let (one, two) = (world.replica().await, world.replica().await);
@@ -322,14 +346,30 @@ async fn a_session_outlives_a_waiting_call_and_then_its_own_lease() {
 async fn a_release_gives_unfinished_steps_to_others_at_once() {
     let world = World::new();
     let (one, two) = (world.replica().await, world.replica().await);
+    // Nobody finds forgotten leases here.
+    for replica in [&one, &two] {
+        (0..1_000).for_each(|_| replica.script.push("orphaned_leases", Fault::Refuse));
+    }
     let token = opened(&one.engine).await;
     created(&one.engine, &[("a", &[])]).await;
     let left = one_step(&one.engine, &token).await;
+    let (wake, woken) = oneshot::channel::<()>();
+    let (asleep, sleeping) = oneshot::channel::<()>();
+    two.script.push(
+        "commit",
+        Fault::Before(Box::pin(async move {
+            let _ = asleep.send(());
+            let _ = woken.await;
+        })),
+    );
     two.engine.release_session(&caller(), &token).await.unwrap();
     two.engine.release_session(&caller(), &token).await.unwrap();
-    assert_eq!(complete_step(&one.engine, &left).await, stale());
+    soon("the lease to be taken back", sleeping).await.unwrap();
+    assert_eq!(complete_step(&one.engine, &left).await, stale(), "over, though it is not taken back yet");
+    wake.send(()).unwrap();
     let mut other = one.engine.open_session(&caller(), hello(1)).await.unwrap();
     assert_eq!(assigned(&mut other).await.attempt, 2);
+    assert_eq!(complete_step(&one.engine, &left).await, stale());
     for bad in ["", "nonsense", &format!("{}x", &token[..token.len() - 1])] {
         assert_eq!(one.engine.release_session(&caller(), bad).await, Err(Error::SessionExpired), "{bad}");
     }
