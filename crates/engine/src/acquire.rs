@@ -25,8 +25,8 @@ use crate::sessions::{Entered, queues};
 /// Content of one answer at most, in bytes, unless its only step has more. With
 /// names and frames that stays below the 4 MiB that clients accept.
 const ANSWER_MAX: usize = 3 * 1024 * 1024;
-/// How long an answer waits for commits that are under way.
-const GATHER: Span = Span::from_millis(100);
+/// How long an answer waits for commits that are under way, at most.
+const GATHER: Span = Span::from_millis(500);
 /// Between two looks at what is under way.
 const GATHER_TICK: Span = Span::from_millis(5);
 /// How long the look at the queues may hold up an answer that is not to wait.

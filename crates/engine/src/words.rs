@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quarterdeck_core::task::command::LeaseRef;
-use quarterdeck_core::task::{Command, LeaseToken, Task};
-use quarterdeck_core::{Payload, ProjectId, Refusal, SessionId};
+use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY, Task};
+use quarterdeck_core::{Digest, Payload, ProjectId, Refusal, SessionId, Span, TaskId};
 
-use crate::aggregate::Op;
+use crate::aggregate::{Op, Said};
 use crate::auth::Principal;
 use crate::engine::{Engine, Shared};
 use crate::error::{Error, Noun, Result};
@@ -56,6 +57,9 @@ impl Shared {
         let lease = LeaseRef { step: token.step, session, token: token.sequence, number: None };
         let mut apart = Vec::new();
         let command = match word {
+            Word::Progress { fraction, message, checkpoint: None } => {
+                return self.take_progress(token.task, lease, fraction, message).await;
+            }
             Word::Progress { fraction, message, checkpoint } => {
                 let checkpoint = detach(checkpoint, &mut apart);
                 Command::Progress { lease, fraction, message, checkpoint }
@@ -69,8 +73,41 @@ impl Shared {
                 Command::Fail { lease, reason, message, not_retryable, retry_after }
             }
         };
-        match self.ask(token.task, Op::Do(command), apart, None).await {
-            Ok(_) => Ok(()),
+        self.take_command(token.task, command, apart).await.map(drop)
+    }
+
+    /// Records progress now, or a little later: an agent that says too much waits.
+    async fn take_progress(
+        self: &Arc<Self>,
+        task: TaskId,
+        lease: LeaseRef,
+        fraction: f64,
+        message: String,
+    ) -> Result<()> {
+        let command = Command::Progress { lease, fraction, message: message.clone(), checkpoint: None };
+        let after = self.take_command(task, command.clone(), Vec::new()).await?;
+        let held = after.as_ref().and_then(|task| task.step(lease.step)).and_then(|step| step.lease());
+        let recorded = held.and_then(|held| held.progress.as_ref());
+        let Some(last) = recorded.filter(|last| (last.fraction, &last.message) != (fraction, &message))
+        else {
+            return Ok(());
+        };
+        let since = self.time.now().since(last.at).min(PROGRESS_EVERY);
+        self.time.sleep(Span::from_micros(PROGRESS_EVERY.as_micros() - since.as_micros() + 1_000)).await;
+        // Where another was faster again, that one tells how far the step is.
+        self.take_command(task, command, Vec::new()).await.map(drop)
+    }
+
+    /// The task after the command.
+    async fn take_command(
+        self: &Arc<Self>,
+        task: TaskId,
+        command: Command,
+        apart: Vec<(Digest, Bytes)>,
+    ) -> Result<Option<Arc<Task>>> {
+        match self.ask(task, Op::Do(command), apart, None).await {
+            Ok(Said::Task(task)) => Ok(Some(task)),
+            Ok(Said::Duplicate) => Ok(None),
             Err(Error::Refused(_) | Error::NotFound(_)) => Err(stale()),
             Err(error) => Err(error),
         }

@@ -246,6 +246,27 @@ async fn a_repeated_completion_counts_once_and_another_word_does_not() {
 }
 
 #[tokio::test]
+async fn an_agent_that_reports_too_often_waits_and_its_last_word_is_recorded() {
+    let world = World::new();
+    let (one, two) = (world.replica().await, world.replica().await);
+    let token = opened(&one.engine).await;
+    let task = created(&one.engine, &[("a", &[])]).await;
+    let assignment = one_step(&one.engine, &token).await;
+    let began = one.engine.now();
+    for turn in 1..=6 {
+        let fraction = f64::from(turn) / 10.0;
+        let word = Word::Progress { fraction, message: String::new(), checkpoint: None };
+        let replica = if turn % 2 == 0 { &one } else { &two };
+        replica.engine.say(&caller(), &assignment.token, word).await.unwrap();
+        let now = two.engine.get_task(&caller(), &task.id.to_string()).await.unwrap();
+        let seen = now.step(0).unwrap().lease().unwrap().progress.clone().unwrap();
+        assert_eq!(seen.fraction, fraction, "answered when it is recorded");
+    }
+    let took = one.engine.now().since(began);
+    assert!(took >= Span::from_millis(1_200), "five pauses of 250 ms: {took}");
+}
+
+#[tokio::test]
 async fn completions_racing_on_two_replicas_count_once() {
     let world = World::new();
     let (one, two) = (world.replica().await, world.replica().await);

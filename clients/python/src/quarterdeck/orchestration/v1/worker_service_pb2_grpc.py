@@ -136,8 +136,9 @@ class WorkerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReportProgress(self, request, context):
-        """ReportProgress is Progress as a call. Of several within a quarter of a second
-        only the first is recorded, unless they carry a checkpoint.
+        """ReportProgress is Progress as a call. One that comes less than a quarter of a
+        second after another was recorded waits until then, unless it carries a
+        checkpoint; of several that wait one is recorded.
         Reasons: LEASE_STALE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
