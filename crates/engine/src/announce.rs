@@ -23,7 +23,7 @@ use crate::session::{Assignment, Down, RevokeCause};
 /// Contents that an assignment carries at most, in bytes; the rest is fetched.
 const ASSIGNMENT_MAX: usize = 3 * 1024 * 1024;
 /// What is recorded of a step that is refused for an agent that is going.
-const GIVEN_BACK: &str = "the agent was asked to go before it was told of this step";
+const GIVEN_BACK: &str = "the agent was asked to finish before it was told of this step";
 
 impl Shared {
     /// Tells of a round that was committed at `at`; the task after it.
@@ -85,13 +85,15 @@ impl Shared {
         if !self.dispatcher.hold(session, at, lease.token) {
             return;
         }
-        match self.dispatcher.is_away(session) {
+        // One that shall only go elsewhere comes back at once and is told then; were
+        // the step refused for it, the only agent would never get it again.
+        match self.dispatcher.is_leaving(session) {
             true => self.give_back_untold(at, session, lease.token),
             false => self.deliver(task, step, session, lease.token),
         }
     }
 
-    /// Refuses a step for an agent that was told to go before it could be told of
+    /// Refuses a step for an agent that was told to finish before it could be told of
     /// the step: another gets it.
     fn give_back_untold(self: &Arc<Self>, at: StepRef, session: SessionId, token: u64) {
         let lease = LeaseRef { step: at.step, session, token, number: None };

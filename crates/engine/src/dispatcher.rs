@@ -16,7 +16,7 @@ use quarterdeck_core::{SessionId, Span, Timestamp};
 use quarterdeck_store::rows::{QueueKey, StepRef};
 use tokio::sync::{Notify, mpsc};
 
-use crate::session::Down;
+use crate::session::{Down, GoAwayCause};
 
 /// A session as dispatch sees it.
 struct Member {
@@ -28,8 +28,8 @@ struct Member {
     reserved: u32,
     held: BTreeMap<StepRef, u64>,
     draining: bool,
-    /// It was told to go, on this connection: nothing is assigned any more.
-    away: bool,
+    /// It was told to go, on this connection: it is told of no assignment any more.
+    away: Option<GoAwayCause>,
     /// Here for the length of a call.
     calls: bool,
     lease: Span,
@@ -121,7 +121,7 @@ impl Dispatcher {
             reserved: previous.as_ref().map_or(0, |member| member.reserved),
             held: joining.held,
             draining: joining.draining,
-            away: false,
+            away: None,
             calls: joining.calls,
             lease: joining.lease,
             outbound: Some(joining.outbound),
@@ -410,10 +410,16 @@ impl Dispatcher {
         let Some(member) = inner.members.get_mut(&session) else {
             return false;
         };
-        let Some(outbound) = member.outbound.as_ref().filter(|_| !member.away || !message.assigns()) else {
+        let untold = message.assigns() && member.away.is_some();
+        let Some(outbound) = member.outbound.as_ref().filter(|_| !untold) else {
             return false;
         };
-        member.away |= matches!(message, Down::GoAway { .. });
+        match message {
+            // A call that ends because its replica stops takes along what is on its way.
+            Down::GoAway { cause: GoAwayCause::Rotate, .. } if member.calls => {}
+            Down::GoAway { cause, .. } => member.away = Some(cause),
+            _ => {}
+        }
         if outbound.try_send(message).is_err() {
             member.outbound = None;
             return false;
@@ -421,9 +427,10 @@ impl Dispatcher {
         true
     }
 
-    /// Whether the session was told to go, on the connection that it has here.
-    pub fn is_away(&self, session: SessionId) -> bool {
-        self.lock().members.get(&session).is_some_and(|member| member.away)
+    /// Whether the session was told to finish, on the connection that it has here.
+    pub fn is_leaving(&self, session: SessionId) -> bool {
+        let inner = self.lock();
+        inner.members.get(&session).is_some_and(|member| member.away == Some(GoAwayCause::Drain))
     }
 
     pub fn is_here(&self, session: SessionId) -> bool {

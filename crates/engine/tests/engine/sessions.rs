@@ -162,6 +162,32 @@ async fn nothing_is_assigned_after_a_farewell_and_the_step_goes_to_another() {
     assert!(matches!(told[..], [Down::GoAway { .. }, Down::Pong]), "{told:?}");
 }
 
+/// The same, but the agent is only to go to another replica, and is the only one.
+#[tokio::test]
+async fn what_was_on_its_way_when_a_replica_stops_is_told_at_the_next() {
+    let mut world = World::new();
+    // Nobody pings here.
+    world.options.session_lease = Span::from_secs(60);
+    let (one, two) = (world.replica().await, world.replica().await);
+    let task = two.engine.create_task(&caller(), "", "", plan(&[("a", &[])])).await.unwrap();
+    let (wake, woken) = oneshot::channel::<()>();
+    let (asleep, sleeping) = oneshot::channel::<()>();
+    let slow = async move {
+        let _ = asleep.send(());
+        let _ = woken.await;
+    };
+    one.script.push("commit", Fault::Before(Box::pin(slow)));
+    let mut agent = one.engine.open_session(&caller(), hello(1)).await.unwrap();
+    let resume_token = welcomed(&mut agent).await;
+    soon("the assigning commit", sleeping).await.unwrap();
+    one.engine.drain(None).await;
+    wake.send(()).unwrap();
+    until(&mut agent, "the farewell", |down| matches!(down, Down::GoAway { .. }).then_some(())).await;
+    let mut agent = two.engine.open_session(&caller(), Hello { resume_token, ..hello(1) }).await.unwrap();
+    let assignment = assigned(&mut agent).await;
+    assert_eq!((assignment.task, assignment.attempt), (task.id, 1));
+}
+
 /// An agent comes back to a replica that cannot read its step at first.
 #[tokio::test]
 async fn a_step_that_cannot_be_told_yet_keeps_its_slot() {
