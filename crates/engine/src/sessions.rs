@@ -4,12 +4,12 @@
 //! heard (see [`crate::inbound`]). Invariant: dropping the handle starts the
 //! reconnect grace, which is what is left of the lease.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quarterdeck_core::task::{Command, LeaseToken};
 use quarterdeck_core::{Digest, Payload, ProjectId, Refusal, SessionId};
-use quarterdeck_store::rows::{QueueKey, SessionRow, SessionState, StepRef};
+use quarterdeck_store::rows::{LeaseRow, QueueKey, SessionRow, SessionState, StepRef};
 use tokio::sync::mpsc;
 
 use crate::aggregate::Op;
@@ -143,7 +143,7 @@ impl Shared {
     ) -> Result<SessionHandle> {
         let session = row.session;
         let leases = if resumed { self.store.leases_of(&[session]).await? } else { Vec::new() };
-        let held: BTreeMap<StepRef, u64> = leases.iter().map(|lease| (lease.step, lease.token)).collect();
+        let held = self.within_slots(&leases, hello);
         let (outbound, receiver) = mpsc::channel(self.options.outbound_max);
         let welcome = Down::Welcome {
             session,
@@ -175,6 +175,18 @@ impl Shared {
         self.reconcile_hello(session, &held, &hello.held);
         let inbound = SessionSender::new(self, session);
         Ok(SessionHandle { shared: Arc::clone(self), session, connection, outbound: receiver, inbound })
+    }
+
+    /// What the agent works on, and as much else as it has slots for. The rest stays
+    /// in the table, where the sweeper finds it.
+    fn within_slots(&self, leases: &[LeaseRow], hello: &Hello) -> BTreeMap<StepRef, u64> {
+        let claims: BTreeSet<&str> = hello.held.iter().map(String::as_str).collect();
+        let is_claimed =
+            |lease: &&LeaseRow| claims.contains(self.token(lease.step, lease.token).to_string().as_str());
+        let (claimed, other): (Vec<&LeaseRow>, Vec<&LeaseRow>) = leases.iter().partition(is_claimed);
+        let room = (hello.slots as usize).saturating_sub(claimed.len());
+        let held = claimed.into_iter().chain(other.into_iter().take(room));
+        held.map(|lease| (lease.step, lease.token)).collect()
     }
 
     /// Sends assignments again that the agent does not have, and takes back those

@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::aggregate::Op;
 use crate::bus::{Hint, Letter};
+use crate::dispatcher::Held;
 use crate::engine::Shared;
 use crate::error::{Error, Result};
 use crate::round::task_of;
@@ -172,7 +173,9 @@ impl Shared {
     }
 
     /// Compares what sessions here hold with the lease table, both ways: a lease
-    /// that is gone is revoked, one that is not known here is delivered. A
+    /// that is gone is revoked, one that is not known here is delivered, once the
+    /// agent has a slot: a replica that takes a session for its own still, and
+    /// gives it something, knows nothing of what it was given elsewhere. A
     /// difference counts when it is seen twice: commits are told a moment after
     /// they are written.
     async fn reconcile(self: &Arc<Self>, seen: &mut BTreeSet<Difference>) -> Result<()> {
@@ -195,13 +198,14 @@ impl Shared {
             differences.extend(here.difference(&rows).map(|&lease| Difference::Gone(lease)));
             differences.extend(rows.difference(&here).map(|&lease| Difference::Unknown(lease)));
         }
+        let confirmed = differences.intersection(seen);
+        self.dispatcher.owe(confirmed.filter_map(|difference| match *difference {
+            Difference::Unknown(lease) => Some(lease),
+            Difference::Gone(_) => None,
+        }));
         for difference in differences.intersection(seen) {
             match *difference {
-                Difference::Gone((session, at, token)) => {
-                    if self.dispatcher.release(session, at, token) {
-                        self.revoke(session, at, token).await;
-                    }
-                }
+                Difference::Gone((session, at, token)) => self.revoke(session, at, token).await,
                 Difference::Unknown((session, at, token)) => self.adopt_if_current(session, at, token).await,
             }
         }
@@ -217,20 +221,29 @@ impl Shared {
         };
         let lease = task.step(at.step).and_then(|step| step.lease());
         let current = lease.is_some_and(|lease| lease.session == session && lease.token == token);
-        if current && self.dispatcher.adopt(session, at, token) {
+        if !current {
+            return;
+        }
+        if let Some(before) = self.dispatcher.adopt(session, at, token).filter(|before| *before != Held::Same)
+        {
+            self.forget_earlier(session, at, before);
             self.deliver(&task, at.step, session, token);
         }
     }
 
+    /// Takes a lease that is over from an agent that is connected here.
     async fn revoke(self: &Arc<Self>, session: SessionId, at: StepRef, token: u64) {
+        if !self.dispatcher.holds(session, at, token) {
+            return;
+        }
         let cause = match self.current(at.task).await {
             Ok(task) if task.state == State::Canceled => RevokeCause::TaskCanceled,
             Ok(task) if timed_out(&task, at) => RevokeCause::Timeout,
             Ok(task) if task.ended() => RevokeCause::TaskEnded,
             _ => RevokeCause::Lost,
         };
-        let token = self.token(at, token).to_string();
-        self.dispatcher.send(session, Down::Revoke { token, cause });
+        let word = Down::Revoke { token: self.token(at, token).to_string(), cause };
+        self.dispatcher.take_away(session, at, token, word);
     }
 
     /// Finds events of watched tasks that no hint told of.
@@ -334,9 +347,7 @@ impl Shared {
             Hint::Revoked { session, task, step, token } => {
                 let session = SessionId::from_uuid(session);
                 let at = StepRef { task: TaskId::from_uuid(task), step };
-                if self.dispatcher.release(session, at, token) {
-                    self.revoke(session, at, token).await;
-                }
+                self.revoke(session, at, token).await;
             }
             Hint::Draining { session } => self.ask_to_finish(SessionId::from_uuid(session)),
         }
