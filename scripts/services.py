@@ -10,6 +10,10 @@ As root, PostgreSQL runs as `postgres` or `nobody`, because it refuses root.
     services.py postgres    starts one, prints its URL, stops it when stdin closes
     services.py redis       the same for Redis
 
+While it runs it takes orders on stdin, one a line, and answers each with a line
+(`ok`, or what went wrong): `stop fast`, `stop immediate` (as in a crash) and `start`,
+which is on the same port and the same data.
+
 The test harness in tests/harness uses these two commands; scripts/test and
 scripts/with-services import the module.
 """
@@ -125,7 +129,9 @@ class Server:
 
     name = "server"
     # Signals to stop it, each with the seconds it gets.
-    stop_signals = ((signal.SIGTERM, 15), (signal.SIGKILL, 5))
+    stop_signals: tuple[tuple[signal.Signals, int], ...] = ((signal.SIGTERM, 15), (signal.SIGKILL, 5))
+    # The same for `stop` orders.
+    orders: dict[str, tuple[tuple[signal.Signals, int], ...]] = {"stop fast": stop_signals}
 
     def __init__(self) -> None:
         self.user: pwd.struct_passwd | None = None
@@ -170,7 +176,7 @@ class Server:
             raise
 
     def _started(self) -> bool:
-        with open(os.path.join(self.directory, "log"), "wb") as log:
+        with open(os.path.join(self.directory, "log"), "ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
                 cwd=self.directory,
@@ -189,16 +195,26 @@ class Server:
         self._end_process()
         return False
 
-    def _end_process(self) -> None:
+    def _end_process(self, stop_signals: tuple[tuple[signal.Signals, int], ...] = ()) -> None:
         process, self.process = self.process, None
         if process is None:
             return
-        for number, seconds in self.stop_signals:
+        for number, seconds in stop_signals or self.stop_signals:
             if process.poll() is not None:
                 return
             process.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
+
+    def obey(self, order: str) -> None:
+        """Stops the process alone, or starts it again where it was."""
+        if order in self.orders and self.process is not None:
+            self._end_process(self.orders[order])
+        elif order == "start" and self.process is None:
+            if not self._started():
+                raise ServiceError(f"{self.name} did not start again; its last words:\n{self.log()}")
+        else:
+            raise ServiceError(f"{self.name} cannot do `{order}` now")
 
     def stop(self) -> None:
         self._end_process()
@@ -219,6 +235,7 @@ class Postgres(Server):
 
     name = "PostgreSQL"
     stop_signals = ((signal.SIGINT, 20), (signal.SIGQUIT, 5), (signal.SIGKILL, 5))
+    orders = {"stop fast": stop_signals, "stop immediate": ((signal.SIGQUIT, 20), (signal.SIGKILL, 5))}
 
     def __init__(self) -> None:
         super().__init__()
@@ -267,10 +284,12 @@ class Postgres(Server):
         return [os.path.join(self.bin, "postgres"), "-D", self.data] + options
 
     def is_ready(self) -> bool:
-        # The last line of the lock file is the state of this very server.
+        # The first line of the lock file is whose it is, the last its state.
+        assert self.process is not None
         try:
             with open(os.path.join(self.data, "postmaster.pid")) as file:
-                return file.read().strip().endswith("ready")
+                lines = file.read().split()
+                return lines[:1] == [str(self.process.pid)] and lines[-1:] == ["ready"]
         except OSError:
             return False
 
@@ -351,7 +370,12 @@ def main() -> int:
     try:
         with kinds[sys.argv[1]]() as server:
             print(server.url, flush=True)
-            sys.stdin.read()
+            for order in sys.stdin:
+                try:
+                    server.obey(order.strip())
+                    print("ok", flush=True)
+                except ServiceError as error:
+                    print(str(error).replace("\n", " | "), flush=True)
     except ServiceError as error:
         print(error, file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ use quarterdeck_store::rows::StepRef;
 
 use crate::aggregate::Op;
 use crate::bus::{Hint, Letter};
+use crate::dispatcher::Held;
 use crate::engine::Shared;
 use crate::error::Result;
 use crate::metrics;
@@ -38,14 +39,13 @@ impl Shared {
         let causes = causes(events.iter().map(|event| &event.event));
         for (step, session, token) in ended {
             let at = StepRef { task: task.id, step };
-            let here = self.dispatcher.release(session, at, token);
-            if let Some(cause) = causes.of(step) {
-                if here {
-                    let token = self.token(at, token).to_string();
-                    self.dispatcher.send(session, Down::Revoke { token, cause });
-                } else {
-                    hints.push(Hint::revoked(session, at, token));
-                }
+            let Some(cause) = causes.of(step) else {
+                self.dispatcher.release(session, at, token);
+                continue;
+            };
+            let word = Down::Revoke { token: self.token(at, token).to_string(), cause };
+            if !self.dispatcher.take_away(session, at, token, word) {
+                hints.push(Hint::revoked(session, at, token));
             }
         }
         for given in given {
@@ -82,14 +82,23 @@ impl Shared {
             return;
         };
         let at = StepRef { task: task.id, step };
-        if !self.dispatcher.hold(session, at, lease.token) {
+        let Some(before) = self.dispatcher.hold(session, at, lease.token) else {
             return;
-        }
+        };
+        self.forget_earlier(session, at, before);
         // One that shall only go elsewhere comes back at once and is told then; were
         // the step refused for it, the only agent would never get it again.
         match self.dispatcher.is_leaving(session) {
             true => self.give_back_untold(at, session, lease.token),
             false => self.deliver(task, step, session, lease.token),
+        }
+    }
+
+    /// Tells an agent that the lease which it had of a step before is over.
+    pub fn forget_earlier(&self, session: SessionId, at: StepRef, before: Held) {
+        if let Held::Earlier(earlier) = before {
+            let token = self.token(at, earlier).to_string();
+            self.dispatcher.send(session, Down::Revoke { token, cause: RevokeCause::Lost });
         }
     }
 
@@ -109,15 +118,16 @@ impl Shared {
         let Some(assignment) = self.assignment(task, step, token) else {
             return;
         };
+        let at = StepRef { task: task.id, step };
         if !assignment.needs_contents() {
-            self.dispatcher.send(session, Down::Assign(Box::new(assignment)));
+            self.dispatcher.give(session, at, token, Down::Assign(Box::new(assignment)));
             return;
         }
-        let (shared, at) = (Arc::clone(self), StepRef { task: task.id, step });
+        let shared = Arc::clone(self);
         self.time.spawn(async move {
             let filled = shared.while_held(session, at, token, || shared.fill(assignment.clone())).await;
             if let Some(assignment) = filled {
-                shared.dispatcher.send(session, Down::Assign(Box::new(assignment)));
+                shared.dispatcher.give(session, at, token, Down::Assign(Box::new(assignment)));
             }
         });
     }

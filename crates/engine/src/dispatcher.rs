@@ -27,6 +27,9 @@ struct Member {
     slots: u32,
     reserved: u32,
     held: BTreeMap<StepRef, u64>,
+    /// Leases in the table that another replica wrote meanwhile, and for which the
+    /// agent has no slot yet: the next one that is free is theirs.
+    owed: BTreeSet<(StepRef, u64)>,
     draining: bool,
     /// It was told to go, on this connection: it is told of no assignment any more.
     away: Option<GoAwayCause>,
@@ -43,8 +46,12 @@ struct Member {
 impl Member {
     fn free(&self, freeing: u32) -> bool {
         let freeing = if self.calls { 0 } else { freeing };
-        let used = (self.held.len() as u32 + self.reserved).saturating_sub(freeing);
+        let used = (self.used() + self.owed.len() as u32).saturating_sub(freeing);
         self.outbound.is_some() && !self.draining && used < self.slots
+    }
+
+    fn used(&self) -> u32 {
+        self.held.len() as u32 + self.reserved
     }
 }
 
@@ -91,6 +98,27 @@ pub struct Joining {
     pub now: Timestamp,
 }
 
+/// What a session held of a step that it is given now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    Nothing,
+    /// This very lease.
+    Same,
+    /// An earlier lease, by its token. It is over, and nobody has told the agent:
+    /// the replica that took it back was another.
+    Earlier(u64),
+}
+
+impl Held {
+    fn of(before: Option<u64>, token: u64) -> Self {
+        match before {
+            None => Self::Nothing,
+            Some(before) if before == token => Self::Same,
+            Some(before) => Self::Earlier(before),
+        }
+    }
+}
+
 impl Dispatcher {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing in here panics between two consistent states.
@@ -120,6 +148,7 @@ impl Dispatcher {
             slots: joining.slots,
             reserved: previous.as_ref().map_or(0, |member| member.reserved),
             held: joining.held,
+            owed: BTreeSet::new(),
             draining: joining.draining,
             away: None,
             calls: joining.calls,
@@ -276,7 +305,7 @@ impl Dispatcher {
         };
         let members = entry.members.iter().filter_map(|session| inner.members.get(session));
         let free = members.filter(|member| member.free(0));
-        free.map(|member| member.slots - (member.held.len() as u32 + member.reserved).min(member.slots)).sum()
+        free.map(|member| member.slots.saturating_sub(member.used())).sum()
     }
 
     /// Gives back a slot that came to nothing.
@@ -289,26 +318,37 @@ impl Dispatcher {
         self.settle(&mut inner, session);
     }
 
-    /// Turns a reserved slot into a held step. False if the session is not here.
-    pub fn hold(&self, session: SessionId, step: StepRef, token: u64) -> bool {
+    /// Turns a reserved slot into a held step. `None` if the session is not here.
+    pub fn hold(&self, session: SessionId, step: StepRef, token: u64) -> Option<Held> {
         let mut inner = self.lock();
-        let Some(member) = inner.members.get_mut(&session) else {
-            return false;
-        };
+        let member = inner.members.get_mut(&session)?;
         member.reserved = member.reserved.saturating_sub(1);
-        member.held.insert(step, token);
+        let before = member.held.insert(step, token);
         self.settle(&mut inner, session);
-        true
+        Some(Held::of(before, token))
     }
 
     /// Ends a held step. True if it was held here under this token.
     pub fn release(&self, session: SessionId, step: StepRef, token: u64) -> bool {
+        self.end(session, step, token, None)
+    }
+
+    /// Ends a held step that the agent does not know to be over: it is told before
+    /// the slot is free, for what is put into it must not come first.
+    pub fn take_away(&self, session: SessionId, step: StepRef, token: u64, word: Down) -> bool {
+        self.end(session, step, token, Some(word))
+    }
+
+    fn end(&self, session: SessionId, step: StepRef, token: u64, word: Option<Down>) -> bool {
         let mut inner = self.lock();
         let Some(member) = inner.members.get_mut(&session) else {
             return false;
         };
         let held = member.held.get(&step) == Some(&token);
         if held {
+            if let Some(word) = word {
+                Self::put(member, word);
+            }
             member.held.remove(&step);
             if member.calls {
                 member.slots = member.slots.saturating_sub(1);
@@ -318,9 +358,18 @@ impl Dispatcher {
         held
     }
 
+    /// True if this step is held here under this token.
     pub fn holds(&self, session: SessionId, step: StepRef, token: u64) -> bool {
         let inner = self.lock();
         inner.members.get(&session).is_some_and(|member| member.held.get(&step) == Some(&token))
+    }
+
+    /// Sends an assignment, if its lease was not taken away meanwhile: what was taken
+    /// away must not come after that was told.
+    pub fn give(&self, session: SessionId, step: StepRef, token: u64, assignment: Down) -> bool {
+        let mut inner = self.lock();
+        let held = inner.members.get_mut(&session).filter(|member| member.held.get(&step) == Some(&token));
+        held.is_some_and(|member| Self::put(member, assignment))
     }
 
     /// A slot of this session became free: look at the queues it serves.
@@ -406,10 +455,10 @@ impl Dispatcher {
     /// does not keep up is cut; its agent resumes and is told again. No assignment
     /// follows a farewell.
     pub fn send(&self, session: SessionId, message: Down) -> bool {
-        let mut inner = self.lock();
-        let Some(member) = inner.members.get_mut(&session) else {
-            return false;
-        };
+        self.lock().members.get_mut(&session).is_some_and(|member| Self::put(member, message))
+    }
+
+    fn put(member: &mut Member, message: Down) -> bool {
         let untold = message.assigns() && member.away.is_some();
         let Some(outbound) = member.outbound.as_ref().filter(|_| !untold) else {
             return false;
@@ -420,11 +469,11 @@ impl Dispatcher {
             Down::GoAway { cause, .. } => member.away = Some(cause),
             _ => {}
         }
-        if outbound.try_send(message).is_err() {
+        let sent = outbound.try_send(message).is_ok();
+        if !sent {
             member.outbound = None;
-            return false;
         }
-        true
+        sent
     }
 
     /// Whether the session was told to finish, on the connection that it has here.
@@ -484,13 +533,29 @@ impl Dispatcher {
         inner.members.iter().map(|(&session, member)| (session, member.held.clone())).collect()
     }
 
-    /// Adds a lease that the table has and this replica did not know of.
-    pub fn adopt(&self, session: SessionId, step: StepRef, token: u64) -> bool {
+    /// Leases that the table has and this replica does not know of; none of others.
+    pub fn owe(&self, leases: impl IntoIterator<Item = (SessionId, StepRef, u64)>) {
         let mut inner = self.lock();
-        let Some(member) = inner.members.get_mut(&session) else {
-            return false;
-        };
-        member.held.insert(step, token) != Some(token)
+        for member in inner.members.values_mut() {
+            member.owed.clear();
+        }
+        for (session, step, token) in leases {
+            if let Some(member) = inner.members.get_mut(&session) {
+                member.owed.insert((step, token));
+            }
+        }
+    }
+
+    /// Adds a lease that the table has and this replica did not know of. `None` if
+    /// the session is not here, or has no slot for it yet.
+    pub fn adopt(&self, session: SessionId, step: StepRef, token: u64) -> Option<Held> {
+        let mut inner = self.lock();
+        let member = inner.members.get_mut(&session)?;
+        if !member.held.contains_key(&step) && member.used() >= member.slots {
+            return None;
+        }
+        member.owed.remove(&(step, token));
+        Some(Held::of(member.held.insert(step, token), token))
     }
 }
 

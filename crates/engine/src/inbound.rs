@@ -199,9 +199,12 @@ impl SessionSender {
             Err(Error::Refused(Refusal::LeaseStale | Refusal::TaskEnded) | Error::NotFound(_)) => {
                 crate::metrics::stale();
                 let at = StepRef { task: token.task, step: token.step };
-                self.shared.dispatcher.release(self.session, at, token.sequence);
                 let message = "the lease has ended; stop this work and send nothing more for it".to_owned();
-                Down::Reject { token: text, number, reason: RejectReason::LeaseStale, message }
+                let word = Down::Reject { token: text, number, reason: RejectReason::LeaseStale, message };
+                if self.shared.dispatcher.take_away(self.session, at, token.sequence, word.clone()) {
+                    return;
+                }
+                word
             }
             // Not acknowledged: the agent keeps it and sends it again after a resume.
             Err(Error::Draining) => return,

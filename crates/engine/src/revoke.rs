@@ -11,16 +11,22 @@ use crate::error::{Error, Result};
 use crate::session::{Down, RevokeCause};
 
 impl Shared {
-    /// Tells a session here that it does not hold a lease any more, unless its own
+    /// Takes a lease that is over from a session here, and tells it unless its own
     /// word ended it.
     pub(crate) async fn revoke(self: &Arc<Self>, session: SessionId, at: StepRef, token: u64) {
+        if !self.dispatcher.holds(session, at, token) {
+            return;
+        }
         let cause = match self.current(at.task).await {
             Ok(task) => cause(&task, session, at, token),
             Err(_) => Some(RevokeCause::Lost),
         };
-        if let Some(cause) = cause {
-            let token = self.token(at, token).to_string();
-            self.dispatcher.send(session, Down::Revoke { token, cause });
+        match cause {
+            Some(cause) => {
+                let word = Down::Revoke { token: self.token(at, token).to_string(), cause };
+                self.dispatcher.take_away(session, at, token, word);
+            }
+            None => drop(self.dispatcher.release(session, at, token)),
         }
     }
 

@@ -137,7 +137,8 @@ impl Shared {
     async fn attach(self: &Arc<Self>, entered: Entered, hello: &Hello) -> Result<SessionHandle> {
         let Entered { row, resume_token, resumed } = entered;
         let session = row.session;
-        let held = if resumed { self.leases(session).await? } else { BTreeMap::new() };
+        let leases = if resumed { self.leases(session).await? } else { BTreeMap::new() };
+        let held = self.within_slots(leases, hello);
         let (outbound, receiver) = mpsc::channel(self.options.outbound_max);
         let welcome = Down::Welcome {
             session,
@@ -190,6 +191,17 @@ impl Shared {
             let _ = previous.try_send(Down::GoAway { cause: GoAwayCause::Replaced, deadline: None });
         }
         connection
+    }
+
+    /// What the agent works on, and as much else as it has slots for. The rest stays
+    /// in the table, where the sweeper finds it.
+    fn within_slots(&self, leases: BTreeMap<StepRef, u64>, hello: &Hello) -> BTreeMap<StepRef, u64> {
+        let claims: BTreeSet<&str> = hello.held.iter().map(String::as_str).collect();
+        let is_claimed =
+            |(at, token): &(StepRef, u64)| claims.contains(self.token(*at, *token).to_string().as_str());
+        let (claimed, other): (Vec<_>, Vec<_>) = leases.into_iter().partition(is_claimed);
+        let room = (hello.slots as usize).saturating_sub(claimed.len());
+        claimed.into_iter().chain(other.into_iter().take(room)).collect()
     }
 
     /// Sends assignments again that the agent does not have, and takes back those

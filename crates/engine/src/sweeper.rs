@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::aggregate::Op;
 use crate::bus::{Hint, Letter};
+use crate::dispatcher::Held;
 use crate::engine::Shared;
 use crate::error::{Error, Result};
 use crate::round::task_of;
@@ -175,7 +176,9 @@ impl Shared {
     }
 
     /// Compares what sessions here hold with the lease table, both ways: a lease
-    /// that is gone is revoked, one that is not known here is delivered. A
+    /// that is gone is revoked, one that is not known here is delivered, once the
+    /// agent has a slot: a replica that takes a session for its own still, and
+    /// gives it something, knows nothing of what it was given elsewhere. A
     /// difference counts when it is seen twice: commits are told a moment after
     /// they are written.
     async fn reconcile(self: &Arc<Self>, seen: &mut BTreeSet<Difference>) -> Result<()> {
@@ -198,13 +201,14 @@ impl Shared {
             differences.extend(here.difference(&rows).map(|&lease| Difference::Gone(lease)));
             differences.extend(rows.difference(&here).map(|&lease| Difference::Unknown(lease)));
         }
+        let confirmed = differences.intersection(seen);
+        self.dispatcher.owe(confirmed.filter_map(|difference| match *difference {
+            Difference::Unknown(lease) => Some(lease),
+            Difference::Gone(_) => None,
+        }));
         for difference in differences.intersection(seen) {
             match *difference {
-                Difference::Gone((session, at, token)) => {
-                    if self.dispatcher.release(session, at, token) {
-                        self.revoke(session, at, token).await;
-                    }
-                }
+                Difference::Gone((session, at, token)) => self.revoke(session, at, token).await,
                 Difference::Unknown((session, at, token)) => self.adopt_if_current(session, at, token).await,
             }
         }
@@ -220,7 +224,12 @@ impl Shared {
         };
         let lease = task.step(at.step).and_then(|step| step.lease());
         let current = lease.is_some_and(|lease| lease.session == session && lease.token == token);
-        if current && self.dispatcher.adopt(session, at, token) {
+        if !current {
+            return;
+        }
+        if let Some(before) = self.dispatcher.adopt(session, at, token).filter(|before| *before != Held::Same)
+        {
+            self.forget_earlier(session, at, before);
             self.deliver(&task, at.step, session, token);
         }
     }
@@ -333,9 +342,7 @@ impl Shared {
             Hint::Revoked { session, task, step, token } => {
                 let session = SessionId::from_uuid(session);
                 let at = StepRef { task: TaskId::from_uuid(task), step };
-                if self.dispatcher.release(session, at, token) {
-                    self.revoke(session, at, token).await;
-                }
+                self.revoke(session, at, token).await;
             }
             Hint::Draining { session } => self.ask_to_finish(SessionId::from_uuid(session)),
         }

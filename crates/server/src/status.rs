@@ -340,6 +340,10 @@ fn adopt(status: Status) -> Status {
         Code::Internal if framing.iter().any(|start| text.starts_with(start)) => {
             of_fault(&Fault::Malformed(text.to_owned())).build()
         }
+        // The connection broke before the end of the request: nobody hears this.
+        Code::Unknown if text.starts_with("h2 protocol error") => {
+            of_fault(&Fault::Malformed(text.to_owned())).build()
+        }
         Code::Unimplemented => answer(Code::Unimplemented, Reason::MethodUnknown, text).build(),
         Code::Internal | Code::Unknown => {
             tracing::error!(text, code = ?status.code(), "a status without a reason");

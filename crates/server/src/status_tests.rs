@@ -117,6 +117,10 @@ fn statuses_of_the_transport_get_a_reason() {
     let table = [
         (Status::out_of_range(too_large), "ResourceExhausted MESSAGE_TOO_LARGE - limit=4194304"),
         (Status::internal("Missing request message."), "InvalidArgument MESSAGE_MALFORMED -"),
+        (
+            Status::unknown("h2 protocol error: error reading a body from connection"),
+            "InvalidArgument MESSAGE_MALFORMED -",
+        ),
         (Status::internal("boom"), "Internal INTERNAL -"),
         (Status::unknown("boom"), "Internal INTERNAL -"),
         (Status::unimplemented("Content is compressed"), "Unimplemented METHOD_UNKNOWN -"),

@@ -250,8 +250,8 @@ impl Agent {
             Down::Welcome { session, resume_token, resumed, .. } => {
                 self.session = session.to_string();
                 self.resume_token = resume_token;
-                let session = self.session.clone();
-                self.world.history.record(Fact::Welcomed { agent, replica, session, resumed });
+                let (session, slots) = (self.session.clone(), self.slots);
+                self.world.history.record(Fact::Welcomed { agent, replica, session, resumed, slots });
                 return (!self.say_again(connection)).then_some(Over::Moved);
             }
             Down::Assign(assignment) => return self.assigned(&assignment, connection),

@@ -60,7 +60,7 @@ pub enum Word {
 pub enum Fact {
     Invoked { op: u64, client: usize, replica: usize, call: Call },
     Answered { op: u64, answer: Answer },
-    Welcomed { agent: usize, replica: usize, session: String, resumed: bool },
+    Welcomed { agent: usize, replica: usize, session: String, resumed: bool, slots: u32 },
     Assigned { agent: usize, session: String, token: String, task: String, step: String, attempt: u32 },
     Said { agent: usize, session: String, token: String, number: i64, word: Word },
     Acked { agent: usize, token: String, up_to: i64 },

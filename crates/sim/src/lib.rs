@@ -5,13 +5,15 @@
 //! - [`inline`]: the SQL store, polled to its end at every call
 //! - [`world`], [`bus`], [`weather`], [`nemesis`]: replicas and what befalls them
 //! - [`agent`], [`client`], [`watcher`]: those who use them
-//! - [`history`]: what they saw; [`checks`]: what must hold of it
+//! - [`history`]: what they saw; [`aftermath`]: what the store has in the end;
+//!   [`checks`]: what must hold of both
 //! - [`run`]: one seed from its beginning to its verdict
 //! - [`canary`]: mistakes planted on purpose (feature `canary`)
 //!
 //! Invariants: nothing reads the machine's clock, its entropy or the order in
 //! which its threads run, so one seed gives one log; no checker asks the engine.
 
+pub mod aftermath;
 pub mod agent;
 pub mod bus;
 #[cfg(feature = "canary")]

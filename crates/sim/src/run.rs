@@ -1,17 +1,14 @@
 //! One seed, from its beginning to its verdict.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use quarterdeck_core::stream::Recorded;
-use quarterdeck_core::task::Event;
-use quarterdeck_core::{ProjectId, Span, Timestamp, project};
-use quarterdeck_store::rows::{EventRow, TaskFilter};
+use quarterdeck_core::{Span, Timestamp};
 use quarterdeck_store::sql::SqliteOptions;
-use quarterdeck_store::{Catalog as _, Dispatch as _, Log as _, Sessions as _, SqlStore, StoreError};
+use quarterdeck_store::{SqlStore, StoreError};
 
+use crate::aftermath;
 use crate::agent::Agent;
-use crate::checks::{self, Evidence, TaskLog, text};
+use crate::checks::{self, Evidence, text};
 use crate::client::{Client, Crowd};
 use crate::dice::Dice;
 use crate::executor::Executor;
@@ -20,7 +17,6 @@ use crate::inline::{Inline, finish};
 use crate::nemesis;
 use crate::ports::EPOCH;
 use crate::watcher::Watchers;
-use crate::workload::CAPABILITIES;
 use crate::world::World;
 
 /// Virtual time after which clients have to be done.
@@ -28,7 +24,6 @@ const WORK_MAX: Span = Span::from_secs(1_800);
 /// Virtual time after healing within which everything has to end.
 const HEAL_MAX: Span = Span::from_secs(180);
 const SLICE: Span = Span::from_millis(500);
-const PAGE: u32 = 1_000;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -104,7 +99,8 @@ pub fn run(setup: &Setup) -> Result<Report, StoreError> {
     violations.extend(left.into_iter().map(|what| format!("stuck after healing: {what}")));
     violations.extend(executor.panics().into_iter().map(|why| format!("panic: {why}")));
 
-    let evidence = Evidence { entries: world.history.entries(), tasks: tasks(&store, &mut violations)? };
+    let tasks = finish(aftermath::tasks(&store, &mut violations))?;
+    let evidence = Evidence { entries: world.history.entries(), tasks };
     let turns = executor.turns();
     world.shut_down();
     violations.extend(checks::violations(&evidence));
@@ -141,64 +137,11 @@ fn people(world: &World, dice: &Dice, setup: &Setup) -> (Crowd, Watchers) {
 
 /// What has not come to its end.
 fn unfinished(store: &Inline, watchers: &Watchers) -> Result<Vec<String>, StoreError> {
-    let project = ProjectId::of(project::DEFAULT);
-    let running =
-        TaskFilter { states: vec![quarterdeck_core::task::State::Running], ..TaskFilter::default() };
-    let (tasks, more) = finish(store.list_tasks(project, &running, None, PAGE))?;
-    let mut left: Vec<String> = tasks.iter().map(|task| format!("{} is running", task.task)).collect();
-    if left.is_empty() && more.is_some() {
-        left.push("there may be more tasks".to_owned());
-    }
-    for capability in CAPABILITIES {
-        let queue = quarterdeck_store::rows::QueueKey { project, capability: capability.to_owned() };
-        let ready = finish(store.peek_ready(&queue, None, PAGE))?;
-        left.extend(ready.iter().map(|key| format!("ready: {:?}", key.step)));
-    }
-    let sessions = finish(store.list_sessions(project, None, None, PAGE))?;
-    let held = sessions.iter().filter(|(_, held)| *held > 0);
-    left.extend(held.map(|(row, held)| format!("{} holds {held} steps ({:?})", row.session, row.state)));
-    left.extend(finish(store.orphaned_leases(PAGE))?.iter().map(|lease| format!("orphaned: {lease:?}")));
-    let timers = finish(store.due_timers(Timestamp::MAX, PAGE))?;
-    left.extend(timers.iter().map(|(task, due)| format!("{task} has a timer at {due:?}")));
+    let mut left = finish(aftermath::unfinished(store))?;
     if watchers.open() > 0 {
         left.push(format!("{} watchers have not seen the end", watchers.open()));
     }
     Ok(left)
-}
-
-/// All tasks as the store has them.
-fn tasks(store: &Inline, violations: &mut Vec<String>) -> Result<BTreeMap<String, TaskLog>, StoreError> {
-    let (project, filter) = (ProjectId::of(project::DEFAULT), TaskFilter::default());
-    let (mut tasks, mut before) = (BTreeMap::new(), None);
-    loop {
-        let (rows, last) = finish(store.list_tasks(project, &filter, before, PAGE))?;
-        for row in rows {
-            let mut events = Vec::new();
-            for stored in finish(store.load(row.task.stream(), 0, u32::MAX))? {
-                match decode(&stored) {
-                    Ok(decoded) => events.extend(decoded),
-                    Err(error) => violations.push(format!("unreadable: {}: {error}", row.task)),
-                }
-            }
-            let log = TaskLog { state: row.state, head: row.revision, events };
-            tasks.insert(row.task.to_string(), log);
-        }
-        match last {
-            Some(last) => before = Some(last),
-            None => return Ok(tasks),
-        }
-    }
-}
-
-fn decode(row: &EventRow) -> Result<Vec<Recorded<Event>>, StoreError> {
-    let events: Vec<Event> = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
-        table: "event",
-        column: "body",
-        id: format!("{:?}", row.stream),
-        why: error.to_string(),
-    })?;
-    let first = row.last + 1 - u64::from(row.count);
-    Ok((first..).zip(events).map(|(sequence, event)| Recorded { sequence, at: row.at, event }).collect())
 }
 
 fn report(setup: &Setup, turns: u64, evidence: &Evidence, violations: Vec<String>) -> Report {

@@ -48,13 +48,11 @@ async fn find_or_build() -> Result<PathBuf> {
     if !built.status.success() {
         bail!("quarterdeck-cli does not build:\n{}", String::from_utf8_lossy(&built.stderr));
     }
-    // This test is <target>/debug/deps/<name>, the binary <target>/debug/quarterdeck.
+    // A test is <target>/debug/deps/<name>, a program <target>/debug/<name>; both
+    // have <target>/debug/quarterdeck.
     let this = std::env::current_exe()?;
-    let path = this
-        .parent()
-        .and_then(Path::parent)
-        .map(|directory| directory.join("quarterdeck"))
-        .filter(|path| path.is_file());
+    let mut above = this.ancestors().skip(1).take(2);
+    let path = above.find_map(|directory| Some(directory.join("quarterdeck")).filter(|path| path.is_file()));
     path.with_context(|| format!("no quarterdeck beside {}", this.display()))
 }
 

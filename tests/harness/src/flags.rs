@@ -86,6 +86,13 @@ impl ServeOptions {
         self
     }
 
+    /// With a Redis at this address: that of a proxy in front of one.
+    #[must_use]
+    pub fn redis_url(mut self, url: impl Into<String>) -> Self {
+        self.redis_url = Some(url.into());
+        self
+    }
+
     /// How long a session outlives the silence of its agent; whole milliseconds.
     #[must_use]
     pub fn session_lease(mut self, lease: Duration) -> Self {

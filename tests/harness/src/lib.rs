@@ -1,5 +1,5 @@
 //! Real servers for tests: PostgreSQL, Redis, and the `quarterdeck` binary as a
-//! process of its own that can be stopped, frozen and killed.
+//! process of its own that can be stopped, frozen and killed; and a proxy between them.
 //!
 //! Invariants:
 //! - Whatever a test starts ends with it, also when the test process is killed.
@@ -30,6 +30,7 @@ mod flags;
 mod launch;
 mod ports;
 mod postgres;
+mod proxy;
 mod quarterdeck;
 mod redis;
 
@@ -37,6 +38,7 @@ pub use binary::{binary, cli};
 pub use eventually::eventually;
 pub use flags::{DevOptions, Secrets, ServeOptions};
 pub use ports::free_port;
-pub use postgres::{Database, Postgres};
+pub use postgres::{Database, Postgres, Stop};
+pub use proxy::{Cut, Proxy, Way, Ways};
 pub use quarterdeck::Quarterdeck;
 pub use redis::Redis;

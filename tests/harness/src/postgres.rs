@@ -4,9 +4,9 @@
 //! in one place, scripts/services.py; this module only runs it.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -25,6 +25,17 @@ const STATEMENT: Duration = Duration::from_secs(30);
 pub struct Postgres {
     url: String,
     child: Child,
+    /// What the script says; `None` while somebody waits for it.
+    said: Option<BufReader<ChildStdout>>,
+}
+
+/// How a cluster is stopped to be started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Connections are ended with a word, everything is written (SIGINT).
+    Fast,
+    /// Everything stops where it is, as in a crash; the next start recovers (SIGQUIT).
+    Crash,
 }
 
 impl Postgres {
@@ -44,21 +55,67 @@ impl Postgres {
             .stderr(Stdio::piped())
             .spawn()
             .context("python3 is missing: apt-get install python3")?;
-        let said = child.stdout.take().context("no output")?;
-        let line = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            BufReader::new(said).read_line(&mut line).map(|_| line)
-        });
-        let url = match tokio::time::timeout(START, line).await {
-            Ok(line) => line??.trim().to_owned(),
-            Err(_) => String::new(),
-        };
-        let mut cluster = Postgres { url, child };
+        let said = child.stdout.take().map(BufReader::new);
+        let mut cluster = Postgres { url: String::new(), child, said };
+        cluster.url = cluster.answer().await.unwrap_or_default();
         if cluster.url.is_empty() {
             let why = cluster.last_words()?;
             bail!("PostgreSQL did not start: {why}");
         }
         Ok(cluster)
+    }
+
+    /// The script's next line; empty at its end.
+    async fn answer(&mut self) -> Result<String> {
+        let mut said = self.said.take().context("an earlier answer is still awaited")?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            said.read_line(&mut line).map(|_| (line, said))
+        });
+        let waiting = tokio::time::timeout(START, reading);
+        let (line, said) =
+            waiting.await.map_err(|_| anyhow!("PostgreSQL did nothing within {START:?}"))???;
+        self.said = Some(said);
+        Ok(line.trim().to_owned())
+    }
+
+    async fn order(&mut self, words: &str) -> Result<()> {
+        let input = self.child.stdin.as_mut().context("no input")?;
+        input.write_all(format!("{words}\n").as_bytes())?;
+        match self.answer().await?.as_str() {
+            "ok" => Ok(()),
+            other => bail!("PostgreSQL was told to {words}: {other}"),
+        }
+    }
+
+    /// Stops the server; its data and its port stay. Nobody can connect until
+    /// [`Postgres::start_again`].
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn halt(&mut self, how: Stop) -> Result<()> {
+        self.order(match how {
+            Stop::Fast => "stop fast",
+            Stop::Crash => "stop immediate",
+        })
+        .await
+    }
+
+    /// Starts the halted server again and waits until it takes connections.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.order("start").await
+    }
+
+    /// Its port, for a proxy in front of it.
+    ///
+    /// # Errors
+    /// None, unless the script printed another kind of URL.
+    pub fn port(&self) -> Result<u16> {
+        let place = self.url.rsplit_once(':').and_then(|(_, rest)| rest.split('/').next());
+        place.and_then(|port| port.parse().ok()).with_context(|| format!("no port in {}", self.url))
     }
 
     /// Ends the script and reads why it failed.

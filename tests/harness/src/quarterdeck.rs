@@ -97,7 +97,7 @@ impl Quarterdeck {
             bail!("the server is running already");
         }
         let log = self.log_file();
-        std::fs::write(&log, "")?;
+        self.put_log_aside()?;
         let mut child = launch(&self.program, &self.arguments, &log, |command| {
             for name in own_variables() {
                 command.env_remove(name);
@@ -141,6 +141,11 @@ impl Quarterdeck {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Its port, for a proxy in front of it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// An admin's credential: the one that `dev` printed at its last start, or the
     /// bootstrap credential of `serve`.
     pub fn credential(&self) -> &str {
@@ -154,6 +159,26 @@ impl Quarterdeck {
     pub fn log(&self) -> Result<String> {
         let bytes = std::fs::read(self.log_file())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What it has printed and logged in all its lives.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn whole_log(&self) -> Result<String> {
+        let earlier = std::fs::read(self.earlier_log_file()).unwrap_or_default();
+        Ok(String::from_utf8_lossy(&earlier).into_owned() + &self.log()?)
+    }
+
+    /// Moves what an earlier life said out of the way of [`Quarterdeck::log`].
+    fn put_log_aside(&self) -> Result<()> {
+        let log = self.log_file();
+        if let Ok(mut said) = std::fs::File::open(&log) {
+            let mut earlier =
+                std::fs::File::options().create(true).append(true).open(self.earlier_log_file())?;
+            std::io::copy(&mut said, &mut earlier)?;
+        }
+        Ok(std::fs::write(log, "")?)
     }
 
     /// The text that `/metrics` answers now.
@@ -223,12 +248,24 @@ impl Quarterdeck {
         signal(self.running()?, "CONT")
     }
 
+    /// How it ended, where it did so by itself.
+    ///
+    /// # Errors
+    /// When it was stopped or killed from here.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.as_mut().context("the server is not running")?.try_wait()?)
+    }
+
     fn running(&self) -> Result<&Child> {
         self.child.as_ref().context("the server is not running")
     }
 
     fn log_file(&self) -> PathBuf {
         self.directory.path().join("log")
+    }
+
+    fn earlier_log_file(&self) -> PathBuf {
+        self.directory.path().join("log.earlier")
     }
 }
 

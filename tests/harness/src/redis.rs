@@ -80,6 +80,29 @@ impl Redis {
         signal(self.child.as_ref().context("Redis is not running")?, "CONT")
     }
 
+    /// Its port, for a proxy in front of it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes it forget everything (FLUSHALL), scripts too.
+    ///
+    /// # Errors
+    /// When it does not answer within five seconds.
+    pub async fn flush(&self) -> Result<()> {
+        let asking = async {
+            let mut connection = TcpStream::connect(("127.0.0.1", self.port)).await?;
+            connection.write_all(b"FLUSHALL\r\nSCRIPT FLUSH\r\nQUIT\r\n").await?;
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).await?;
+            if answer != "+OK\r\n+OK\r\n+OK\r\n" {
+                bail!("Redis was told to forget and said {answer:?}");
+            }
+            Ok(())
+        };
+        tokio::time::timeout(Duration::from_secs(5), asking).await.context("Redis does not answer")?
+    }
+
     /// Starts it again on the same port, empty, and waits until it answers.
     ///
     /// # Errors

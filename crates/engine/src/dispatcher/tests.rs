@@ -67,7 +67,7 @@ fn an_agent_never_holds_more_than_its_slots() {
     nothing_waits(&dispatcher);
     let first = dispatcher.reserve(&queue(), &[], None).unwrap();
     assert_eq!(first.0, session(1));
-    assert!(dispatcher.hold(session(1), step(1), 5));
+    assert_eq!(dispatcher.hold(session(1), step(1), 5), Some(Held::Nothing));
     assert!(dispatcher.reserve(&queue(), &[], None).is_some());
     assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "one held, one reserved, two slots");
     // The commit that finishes the held step may already count on its slot.
@@ -76,6 +76,53 @@ fn an_agent_never_holds_more_than_its_slots() {
     assert!(!dispatcher.release(session(1), step(1), 4), "another token's end is not this one's");
     assert!(dispatcher.release(session(1), step(1), 5));
     assert!(dispatcher.reserve(&queue(), &[], None).is_some());
+}
+
+#[test]
+fn an_agent_hears_that_a_lease_is_over_before_its_slot_is_free() {
+    let dispatcher = Dispatcher::default();
+    let mut receiver = join(&dispatcher, 1, 1);
+    nothing_waits(&dispatcher);
+    dispatcher.reserve(&queue(), &[], None).unwrap();
+    assert_eq!(dispatcher.hold(session(1), step(1), 5), Some(Held::Nothing));
+    assert!(!dispatcher.take_away(session(1), step(1), 4, Down::Pong), "another token's end");
+    assert!(receiver.try_recv().is_err(), "says nothing");
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "and frees nothing");
+    assert!(dispatcher.take_away(session(1), step(1), 5, Down::Pong));
+    assert_eq!(receiver.try_recv(), Ok(Down::Pong));
+    assert!(!dispatcher.give(session(1), step(1), 5, Down::Pong), "nor is it given after that");
+    assert!(dispatcher.reserve(&queue(), &[], None).is_some());
+}
+
+#[test]
+fn a_lease_that_takes_the_place_of_an_earlier_one_names_it() {
+    let dispatcher = Dispatcher::default();
+    let _receiver = join(&dispatcher, 1, 2);
+    assert_eq!(dispatcher.hold(session(1), step(1), 5), Some(Held::Nothing));
+    assert_eq!(dispatcher.adopt(session(1), step(1), 5), Some(Held::Same));
+    assert_eq!(dispatcher.hold(session(1), step(1), 8), Some(Held::Earlier(5)));
+    assert_eq!(dispatcher.adopt(session(1), step(1), 9), Some(Held::Earlier(8)));
+    assert_eq!(dispatcher.adopt(session(2), step(1), 9), None);
+}
+
+#[test]
+fn a_lease_of_another_replica_waits_for_a_slot_and_gets_the_next() {
+    let dispatcher = Dispatcher::default();
+    let _receiver = join(&dispatcher, 1, 1);
+    nothing_waits(&dispatcher);
+    dispatcher.reserve(&queue(), &[], None).unwrap();
+    assert_eq!(dispatcher.hold(session(1), step(1), 5), Some(Held::Nothing));
+    dispatcher.owe([(session(1), step(2), 7)]);
+    assert_eq!(dispatcher.adopt(session(1), step(2), 7), None, "the agent is full");
+    assert!(dispatcher.release(session(1), step(1), 5));
+    assert!(dispatcher.reserve(&queue(), &[], None).is_none(), "the slot is spoken for");
+    assert_eq!(dispatcher.adopt(session(1), step(2), 7), Some(Held::Nothing));
+    assert!(dispatcher.release(session(1), step(2), 7));
+    assert!(dispatcher.reserve(&queue(), &[], None).is_some());
+    dispatcher.unreserve(session(1));
+    dispatcher.owe([(session(1), step(2), 7)]);
+    dispatcher.owe([]);
+    assert!(dispatcher.reserve(&queue(), &[], None).is_some(), "the table has it no more");
 }
 
 #[test]
@@ -180,7 +227,7 @@ fn a_call_leaves_nothing_behind_but_what_is_reserved_for_it() {
     let (reserved, held) = dispatcher.pending(session(1), second).unwrap();
     assert_eq!((reserved, held), (1, vec![(step(0), 1)]), "the next call counts it in");
     dispatcher.retire(session(1), second);
-    assert!(dispatcher.hold(session(1), step(1), 7));
+    assert!(dispatcher.hold(session(1), step(1), 7).is_some());
     assert!(!dispatcher.is_here(session(1)), "settled");
     let (third, _receiver) = call(&dispatcher, 1, 0);
     assert!(dispatcher.reserve(&queue(), &[], None).is_none());

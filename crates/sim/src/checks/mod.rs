@@ -3,6 +3,7 @@
 //! - [`fold`]: only legal transitions, dense sequences, nothing after the end
 //! - [`words`]: a word is accepted once, and only under the lease it was said for
 //! - [`requests`]: nothing acknowledged is lost; one request, one answer
+//! - [`slots`]: agents hold no more than they asked for
 //! - [`watches`]: no gap, no duplicate, nothing but what the log has
 //!
 //! Invariant: none of this calls the engine, nor the rules in core; the fold here
@@ -10,6 +11,7 @@
 
 pub mod fold;
 pub mod requests;
+pub mod slots;
 pub mod watches;
 pub mod words;
 
@@ -54,6 +56,7 @@ pub fn violations(evidence: &Evidence) -> Vec<String> {
         |name: &'static str, lines: Vec<String>| lines.into_iter().map(move |line| format!("{name}: {line}"));
     found.extend(named("words", words::check(evidence, &accepted)));
     found.extend(named("requests", requests::check(evidence)));
+    found.extend(named("slots", slots::check(evidence)));
     found.extend(named("watches", watches::check(evidence)));
     found
 }

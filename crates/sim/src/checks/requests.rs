@@ -83,6 +83,15 @@ fn lost(evidence: &Evidence, done: &[Done<'_>], found: &mut Vec<String>) {
 fn once(evidence: &Evidence, calls: &[&Call], found: &mut Vec<String>) {
     let mut made: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut retried: BTreeMap<String, usize> = BTreeMap::new();
+    let mut asked: BTreeSet<&str> = BTreeSet::new();
+    let mut asked_again: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for call in calls {
+        match call {
+            Call::Create { request, .. } => drop(asked.insert(request)),
+            Call::Retry { request, task } => drop(asked_again.entry(task).or_default().insert(request)),
+            Call::Cancel { .. } | Call::Get { .. } => {}
+        }
+    }
     for (id, log) in &evidence.tasks {
         let Some(created) = created(log) else { continue };
         match created.retry_of {
@@ -94,20 +103,14 @@ fn once(evidence: &Evidence, calls: &[&Call], found: &mut Vec<String>) {
         if tasks.len() > 1 {
             found.push(format!("request {request} made {} tasks: {tasks:?}", tasks.len()));
         }
-        if !calls.iter().any(|call| matches!(call, Call::Create { request: asked, .. } if asked == request)) {
+        if !asked.contains(request) {
             found.push(format!("nobody asked for {request}: {tasks:?}"));
         }
     }
     for (of, count) in retried {
-        let asked: BTreeSet<&str> = calls
-            .iter()
-            .filter_map(|call| match call {
-                Call::Retry { request, task } if *task == of => Some(request.as_str()),
-                _ => None,
-            })
-            .collect();
-        if count > asked.len() {
-            found.push(format!("{of} was retried {count} times by {} requests", asked.len()));
+        let requests = asked_again.get(of.as_str()).map_or(0, BTreeSet::len);
+        if count > requests {
+            found.push(format!("{of} was retried {count} times by {requests} requests"));
         }
     }
 }

@@ -97,7 +97,7 @@ fn a_good_history_is_good() {
 #[test]
 fn each_wrong_history_is_called_wrong() {
     type Spoil = fn(&mut Given);
-    let cases: [(&str, Spoil); 10] = [
+    let cases: [(&str, Spoil); 11] = [
         ("is lost", |given| given.evidence.tasks.clear()),
         ("sequence 5 where 4 is due", |given| given.log().events[3].sequence = 5),
         ("comes after the end", |given| {
@@ -129,6 +129,17 @@ fn each_wrong_history_is_called_wrong() {
         ("got 4 after Some(4)", |given| {
             let again = given.evidence.entries[7].clone();
             given.evidence.entries.insert(8, again);
+        }),
+        ("2 steps of at most 1", |given| {
+            let (session, task) = (given.session.to_string(), given.id.to_string());
+            for (at, sequence) in [(4, 2), (5, 7)] {
+                let token = LeaseToken { task: given.id, step: 0, epoch: 1, sequence }.to_string();
+                let (session, task, step) = (session.clone(), task.clone(), "s0".to_owned());
+                let fact = Fact::Assigned { agent: 0, session, token, task, step, attempt: 1 };
+                given.evidence.entries.insert(at, Entry { at: 0, fact });
+            }
+            let fact = Fact::Welcomed { agent: 0, replica: 0, session, resumed: false, slots: 1 };
+            given.evidence.entries.insert(4, Entry { at: 0, fact });
         }),
         ("was acknowledged as Succeeded", |given| {
             let task = given.id.to_string();

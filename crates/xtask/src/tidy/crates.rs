@@ -10,7 +10,7 @@ use serde::Deserialize;
 const PREFIX: &str = "quarterdeck-";
 
 /// A crate and the crates of ours that it may name.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("api", &[]),
     ("core", &[]),
     ("store", &["core"]),
@@ -25,6 +25,8 @@ const EDGES: [(&str, &[&str]); 13] = [
     // It measures the layers one by one, and puts servers together as `cli` does.
     ("bench", &["api", "client", "server", "adapters", "engine", "store", "core", "harness"]),
     ("tests", &["api", "client", "harness"]),
+    // It judges real servers by the simulator's checkers, from the log in the database.
+    ("chaos", &["client", "harness", "sim", "store", "core"]),
     ("harness", &[]),
     ("xtask", &["api"]),
 ];

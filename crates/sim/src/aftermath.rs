@@ -1,0 +1,92 @@
+//! What the store has in the end: what is not finished, and every task's log.
+//!
+//! It is read through the store's port, not through the engine.
+
+use std::collections::BTreeMap;
+
+use quarterdeck_core::stream::Recorded;
+use quarterdeck_core::task::{Event, State};
+use quarterdeck_core::{ProjectId, Timestamp, project};
+use quarterdeck_store::rows::{EventRow, QueueKey, TaskFilter};
+use quarterdeck_store::{Store, StoreError};
+
+use crate::checks::TaskLog;
+use crate::workload::CAPABILITIES;
+
+const PAGE: u32 = 1_000;
+
+/// What has not come to its end, one line each.
+pub async fn unfinished(store: &impl Store) -> Result<Vec<String>, StoreError> {
+    let project = ProjectId::of(project::DEFAULT);
+    let running = TaskFilter { states: vec![State::Running], ..TaskFilter::default() };
+    let (tasks, more) = store.list_tasks(project, &running, None, PAGE).await?;
+    let mut left: Vec<String> = tasks.iter().map(|task| format!("{} is running", task.task)).collect();
+    if left.is_empty() && more.is_some() {
+        left.push("there may be more tasks".to_owned());
+    }
+    for capability in CAPABILITIES {
+        let queue = QueueKey { project, capability: capability.to_owned() };
+        let ready = store.peek_ready(&queue, None, PAGE).await?;
+        left.extend(ready.iter().map(|key| format!("ready: {:?}", key.step)));
+    }
+    let sessions = store.list_sessions(project, None, None, PAGE).await?;
+    let held = sessions.iter().filter(|(_, held)| *held > 0);
+    left.extend(held.map(|(row, held)| format!("{} holds {held} steps ({:?})", row.session, row.state)));
+    left.extend(store.orphaned_leases(PAGE).await?.iter().map(|lease| format!("orphaned: {lease:?}")));
+    let timers = store.due_timers(Timestamp::MAX, PAGE).await?;
+    left.extend(timers.iter().map(|(task, due)| format!("{task} has a timer at {due:?}")));
+    Ok(left)
+}
+
+/// All tasks as the store has them, by the text of their id; what cannot be read
+/// is told in `violations`.
+pub async fn tasks(
+    store: &impl Store,
+    violations: &mut Vec<String>,
+) -> Result<BTreeMap<String, TaskLog>, StoreError> {
+    let (project, filter) = (ProjectId::of(project::DEFAULT), TaskFilter::default());
+    let (mut tasks, mut before) = (BTreeMap::new(), None);
+    loop {
+        let (rows, last) = store.list_tasks(project, &filter, before, PAGE).await?;
+        for row in rows {
+            let mut events = Vec::new();
+            for stored in store.load(row.task.stream(), 0, u32::MAX).await? {
+                match decode(&stored) {
+                    Ok(decoded) => events.extend(decoded),
+                    Err(error) => violations.push(format!("unreadable: {}: {error}", row.task)),
+                }
+            }
+            let log = TaskLog { state: row.state, head: row.revision, events };
+            tasks.insert(row.task.to_string(), log);
+        }
+        match last {
+            Some(last) => before = Some(last),
+            None => return Ok(tasks),
+        }
+    }
+}
+
+/// How many tasks there are.
+pub async fn count(store: &impl Store) -> Result<usize, StoreError> {
+    let (project, filter) = (ProjectId::of(project::DEFAULT), TaskFilter::default());
+    let (mut count, mut before) = (0, None);
+    loop {
+        let (rows, last) = store.list_tasks(project, &filter, before, PAGE).await?;
+        count += rows.len();
+        match last {
+            Some(last) => before = Some(last),
+            None => return Ok(count),
+        }
+    }
+}
+
+fn decode(row: &EventRow) -> Result<Vec<Recorded<Event>>, StoreError> {
+    let events: Vec<Event> = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
+        table: "event",
+        column: "body",
+        id: format!("{:?}", row.stream),
+        why: error.to_string(),
+    })?;
+    let first = row.last + 1 - u64::from(row.count);
+    Ok((first..).zip(events).map(|(sequence, event)| Recorded { sequence, at: row.at, event }).collect())
+}
