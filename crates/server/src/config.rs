@@ -52,7 +52,9 @@ pub struct Limits {
     pub connections_per_address: u32,
     /// Calls at a time on one connection.
     pub concurrent_streams: u32,
+    /// Of requests, sent before they are looked at. On one stream,
     pub stream_window: u32,
+    /// and on all of a connection: what each may make the server hold.
     pub connection_window: u32,
     /// HTTP/2 frame, 16 KiB to 16 MiB - 1.
     pub max_frame: u32,
@@ -75,7 +77,8 @@ pub struct Limits {
     /// reflection. An address has 32 times as many.
     pub open_calls: u32,
     /// Memory for messages that have come in part and answers that nobody has
-    /// read. Above it connections that have held some for longest are closed.
+    /// read. Above it connections that have held some for longest are closed; what
+    /// is younger than a second is spared up to twice as much.
     pub held: u32,
     /// A connection without any call for as long, or up to twice as long, is
     /// asked to go; clients come back with their next call.
@@ -219,8 +222,8 @@ impl Default for Limits {
             max_connections: 10_000,
             connections_per_address: 2_500,
             concurrent_streams: 1_024,
-            stream_window: 1024 * 1024,
-            connection_window: 4 * 1024 * 1024,
+            stream_window: 256 * 1024,
+            connection_window: 1024 * 1024,
             max_frame: 64 * 1024,
             header_list: 16 * 1024,
             pending_accept_resets: 20,
@@ -228,7 +231,7 @@ impl Default for Limits {
             control_frames: 5_000,
             fruitless_calls: 200,
             open_calls: 16,
-            held: 64 * 1024 * 1024,
+            held: 48 * 1024 * 1024,
             idle_timeout: Duration::from_secs(5 * 60),
             keepalive_interval: Duration::from_secs(20),
             keepalive_timeout: Duration::from_secs(10),

@@ -157,7 +157,7 @@ struct EngineArgs {
     #[arg(long, env = "QUARTERDECK_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     max_connections_per_address: Option<u32>,
     /// Memory in MiB for messages that come in parts and answers that clients have not read yet.
-    #[arg(long, env = "QUARTERDECK_CLIENT_MEMORY", default_value_t = 64, value_name = "MIB")]
+    #[arg(long, env = "QUARTERDECK_CLIENT_MEMORY", default_value_t = 48, value_name = "MIB")]
     #[arg(value_parser = clap::value_parser!(u32).range(16..4_096))]
     client_memory: u32,
 }

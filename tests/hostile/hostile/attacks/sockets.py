@@ -25,7 +25,7 @@ def unfinished_prefaces(arena: Arena) -> None:
             line.said += 1
 
 
-@attack("3,000 connections that say nothing after the preface", cut=True, connections=3_000)
+@attack("3,000 connections that say nothing after the preface", cut=True, connections=2_600)
 def idle_sockets(arena: Arena) -> None:
     # More than one address may have, and all in time for the rest of the attack.
     opened = 0
