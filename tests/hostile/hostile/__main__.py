@@ -33,7 +33,8 @@ class Victim:
         self._ask("ready")
 
     def _ask(self, what: str) -> dict[str, object]:
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(f"{what}\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -70,7 +71,8 @@ def beside(server: Server, victim: Victim, name: str, seconds: float) -> Row:
     tally: Counter[str] = Counter()
     cpu = 0.0
     if name:
-        command = [sys.executable, "-m", "hostile.attacker", name, server.host, str(server.port), str(seconds)]
+        command = [sys.executable, "-m", "hostile.attacker"]
+        command += [name, server.host, str(server.port), str(seconds)]
         environment = dict(os.environ, HOSTILE_KEY=server.key)
         attacker = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         try:
@@ -107,8 +109,8 @@ def quiet_beside(server: Server, victim: Victim, tries: int) -> Quiet:
     for _ in range(tries):
         row = beside(server, victim, "harmless", CONTROL)
         print_row(row, "the control: 400 valid calls a second and half a processor")
-        if row.victim["errors"]:
-            raise Disturbed(f"without any attack the victim has errors: {row.victim['errors']}")
+        if row.errors:
+            raise Disturbed(f"without any attack, or long after, the victim has errors: {row.errors}")
         quiet = Quiet.of(row)
         best = quiet if best is None else best.best(quiet)
         if best.call_p99 <= FLOOR:
@@ -145,6 +147,8 @@ def one(
     for attempt in ("first", "second"):
         row = beside(server, victim, attack.name, max(seconds, attack.seconds or 0))
         left = recovered(server, baseline) if server.alive else "the server is gone"
+        # What went wrong since counts too; times are the attack's alone.
+        row.victim["errors"] = victim.report()["errors"]
         verdict = judge(attack, row, quiet, server, left)
         print_row(row, attack.what)
         if verdict.certain or not verdict.slow or attempt == "second":

@@ -32,6 +32,12 @@ class Row:
     cpu: float
     peak: float
 
+    @property
+    def errors(self) -> dict[str, int]:
+        value = self.victim["errors"]
+        assert isinstance(value, dict)
+        return value
+
     def figure(self, name: str) -> float:
         value = self.victim[name]
         assert isinstance(value, (int, float))
@@ -102,7 +108,7 @@ class Verdict:
 
 def judge(attack: Attack, row: Row, quiet: Quiet, server: Server, left: str) -> Verdict:
     certain, slow = attack.complaints(row.tally), []
-    for error, count in row.victim["errors"].items():  # type: ignore[attr-defined]
+    for error, count in row.errors.items():
         certain.append(f"the victim's {error} ({count} times)")
     if row.peak > MEMORY:
         certain.append(f"the server took {row.peak:.0f} MiB, more than {MEMORY:.0f}")
@@ -130,7 +136,8 @@ def print_head() -> None:
 
 def print_row(row: Row, what: str) -> None:
     tally = row.tally
-    said = [f"{name} {count}" for name, count in sorted(tally.items()) if name.startswith(("goaway", "rst", "refused"))]
+    shown = [name for name in sorted(tally) if name.startswith(("goaway", "rst", "refused")) and tally[name]]
+    said = [f"{name} {tally[name]}" for name in shown]
     print(
         f"{row.name:22} {row.figure('call_p50'):6.1f} {row.figure('call_p99'):7.1f}"
         f" {row.figure('task_p99'):7.1f} {row.figure('connect_worst'):7.1f} {row.peak:5.0f} {row.cpu:5.2f}"

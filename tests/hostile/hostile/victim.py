@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import grpc.aio
-
 from quarterdeck import Client, Context, Worker
 from quarterdeck.orchestration.v1 import task_service_pb2 as pb
 from quarterdeck.orchestration.v1.plan_pb2 import Plan
@@ -85,7 +84,12 @@ class Victim:
                 stub = TaskServiceStub(channel)
                 jobs = [
                     asyncio.ensure_future(job)
-                    for job in (self._agent(worker, client), self._watch(stub), self._load(stub), self._listen())
+                    for job in (
+                        self._agent(worker, client),
+                        self._watch(stub),
+                        self._load(stub),
+                        self._listen(),
+                    )
                 ]
                 done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
                 for job in jobs:
@@ -124,8 +128,9 @@ class Victim:
         # The watch first: what is created has to be seen.
         while not self._known:
             self._known = await self._create(stub)
-        calls, connects = self._every(CALLS, lambda number: self._call(stub, number)), self._every(
-            CONNECTS, lambda _: self._connect()
+        calls, connects = (
+            self._every(CALLS, lambda number: self._call(stub, number)),
+            self._every(CONNECTS, lambda _: self._connect()),
         )
         await asyncio.gather(calls, connects, self._overdue())
 

@@ -21,8 +21,16 @@ from h2.settings import SettingCodes
 from hpack import Encoder, NeverIndexedHeaderTuple
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
-    0, 1, 2, 3, 4, 6, 7, 8, 9,
-)  # fmt: skip
+    0,
+    1,
+    2,
+    3,
+    4,
+    6,
+    7,
+    8,
+    9,
+)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 TICK = 0.01
 _UNSENT_MAX = 256 * 1024
@@ -46,9 +54,14 @@ def message(payload: bytes = b"") -> bytes:
 def call_headers(path: str, key: str = "", extra: tuple[tuple[str, str], ...] = ()) -> bytes:
     """The header block of a call; it touches no dynamic table, so any stream may use it."""
     pairs = [
-        (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "hostile.test"),
-        ("content-type", "application/grpc"), ("te", "trailers"), *extra,
-    ]  # fmt: skip
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "hostile.test"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        *extra,
+    ]
     if key:
         pairs.append(("authorization", f"Bearer {key}"))
     return Encoder().encode([NeverIndexedHeaderTuple(name, value) for name, value in pairs])

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import struct
 
-from hyperframe.frame import ExtensionFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
 
 from hostile.attacks import attack
 from hostile.wire import (
-    DATA, END_HEADERS, HEADERS, HEALTH_WATCH, PRIORITY, REFLECTION, SETTINGS, Arena, Line,
-    call_headers, frame, message, preface,
-)  # fmt: skip
+    DATA,
+    END_HEADERS,
+    HEADERS,
+    HEALTH_WATCH,
+    PRIORITY,
+    REFLECTION,
+    SETTINGS,
+    Arena,
+    Line,
+    call_headers,
+    frame,
+    message,
+    preface,
+)
 
 # Frames a second over both connections; a batch a tick.
 RATE = 20_000
@@ -69,7 +80,7 @@ def priority_flood(arena: Arena) -> None:
 
 @attack("frames of a kind nobody knows, 20,000 a second", cut=True, frames=2_000)
 def unknown_flood(arena: Arena) -> None:
-    _flood(arena, ExtensionFrame(0xFA, 0, 0, b"hostile!").serialize() * BATCH, BATCH)
+    _flood(arena, frame(0xFA, 0, 0, b"hostile!") * BATCH, BATCH)
 
 
 @attack("empty DATA frames, 20,000 a second (CVE-2019-9518)", cut=True, frames=2_000)

@@ -8,8 +8,16 @@ from hpack import Encoder
 
 from hostile.attacks import attack
 from hostile.wire import (
-    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, HEALTH_CHECK, Arena, call_headers, frame, preface,
-)  # fmt: skip
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    HEALTH_CHECK,
+    Arena,
+    call_headers,
+    frame,
+    preface,
+)
 
 
 @attack("CONTINUATION without end (CVE-2024-27316)", cut=True, frames=500)

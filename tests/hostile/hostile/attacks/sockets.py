@@ -8,8 +8,13 @@ import time
 from hostile.attacks import attack
 from hostile.wire import END_HEADERS, END_STREAM, HEADERS, HEALTH_CHECK, Arena, call_headers, frame, preface
 
-@attack("2,400 prefaces that never come, stop half way, or arrive byte by byte",
-        closes_all=True, seconds=14, connections=1_000)  # fmt: skip
+
+@attack(
+    "2,400 prefaces that never come, stop half way, or arrive byte by byte",
+    closes_all=True,
+    seconds=14,
+    connections=1_000,
+)
 def unfinished_prefaces(arena: Arena) -> None:
     # The server gives a client ten seconds to say hello; these are all there after three.
     whole, opened = preface(), 0

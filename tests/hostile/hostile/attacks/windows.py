@@ -6,14 +6,22 @@ import asyncio
 import struct
 
 from h2.settings import SettingCodes
+from quarterdeck import Client, Payload, Step
+from quarterdeck.orchestration.v1 import task_service_pb2 as pb
 
 from hostile.attacks import attack
 from hostile.wire import (
-    DATA, END_HEADERS, END_STREAM, HEADERS, REFLECTION, Arena, call_headers, frame, message,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    REFLECTION,
+    Arena,
+    call_headers,
+    frame,
+    message,
     preface,
-)  # fmt: skip
-from quarterdeck import Client, Payload, Step
-from quarterdeck.orchestration.v1 import task_service_pb2 as pb
+)
 
 _TASKS = "/quarterdeck.orchestration.v1.TaskService/"
 
