@@ -14,7 +14,11 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+const DATA: u8 = 0;
+const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 async fn limited(change: impl FnOnce(&mut Limits)) -> Running {
     let mut settings = settings();
@@ -23,7 +27,8 @@ async fn limited(change: impl FnOnce(&mut Limits)) -> Running {
 }
 
 fn frame(kind: u8, flags: u8, stream: u8, content: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0, 0, content.len() as u8, kind, flags, 0, 0, 0, stream];
+    let [.., middle, low] = content.len().to_be_bytes();
+    let mut frame = vec![0, middle, low, kind, flags, 0, 0, 0, stream];
     frame.extend_from_slice(content);
     frame
 }
@@ -58,9 +63,20 @@ async fn until_hung_up(mut stream: TcpStream) -> Vec<u8> {
     kinds
 }
 
-async fn reads_settings(stream: &mut TcpStream) -> bool {
-    let mut header = [0; 9];
-    within("the server's settings", stream.read_exact(&mut header)).await.is_ok() && header[3] == 4
+/// Reads frames until there is one of this kind.
+async fn until_heard(stream: &mut TcpStream, kind: u8) {
+    let hear = async {
+        loop {
+            let mut header = [0; 9];
+            stream.read_exact(&mut header).await.unwrap();
+            let mut content = vec![0; u16::from_be_bytes([header[1], header[2]]).into()];
+            stream.read_exact(&mut content).await.unwrap();
+            if header[3] == kind {
+                return;
+            }
+        }
+    };
+    within("a frame", hear).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +84,8 @@ async fn an_address_has_so_many_connections_at_a_time() {
     let server = limited(|limits| limits.connections_per_address = 2).await;
     let mut first = saying(server.grpc_addr, PREFACE).await;
     let mut second = saying(server.grpc_addr, PREFACE).await;
-    assert!(reads_settings(&mut first).await && reads_settings(&mut second).await);
+    until_heard(&mut first, SETTINGS).await;
+    until_heard(&mut second, SETTINGS).await;
     assert!(until_hung_up(saying(server.grpc_addr, PREFACE).await).await.is_empty());
     drop(first);
     let again = async {
@@ -141,18 +158,14 @@ async fn headers_that_never_end_are_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_without_calls_is_asked_to_go_and_one_with_a_call_is_not() {
-    let server = limited(|limits| {
-        limits.idle_timeout = Duration::from_millis(100);
-        (limits.keepalive_interval, limits.keepalive_timeout) =
-            (Duration::from_millis(200), Duration::from_millis(200));
-    })
-    .await;
+    let server = limited(|limits| limits.idle_timeout = Duration::from_millis(100)).await;
     let mut health = HealthClient::new(channel(server.grpc_addr).await);
     let watch = health.watch(HealthCheckRequest { service: "live".into() }).await.unwrap();
     let mut watch = watch.into_inner();
     watch.message().await.unwrap();
-    let idle = until_hung_up(saying(server.grpc_addr, PREFACE).await).await;
-    assert!(idle.contains(&GOAWAY), "{idle:?}");
+    // Long before a ping would find nobody there.
+    let mut idle = saying(server.grpc_addr, PREFACE).await;
+    until_heard(&mut idle, GOAWAY).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let silent = tokio::time::timeout(Duration::from_millis(100), watch.message()).await;
     assert!(silent.is_err(), "the watch goes on: {silent:?}");
@@ -175,4 +188,44 @@ async fn calls_without_a_credential_are_few_at_a_time() {
         }
     };
     within("the first one's place", free).await;
+}
+
+/// Memory for four messages, or for a moment eight.
+fn little_memory(limits: &mut Limits) {
+    (limits.message_size, limits.held) = (16_384, 65_536);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_more_than_there_is_memory_for_has_to_go() {
+    let server = limited(little_memory).await;
+    let mut holding = saying(server.grpc_addr, PREFACE).await;
+    // More than 64 kB may be sent once the server has said so.
+    until_heard(&mut holding, WINDOW_UPDATE).await;
+    let mut message = vec![0, 0, 0, 0x40, 0];
+    message.resize(15_000, b'x');
+    for stream in [1, 3, 5, 7, 9, 11, 13, 15, 17] {
+        let upload = [call(stream, REFLECTION), frame(0, 0, stream, &message)].concat();
+        holding.write_all(&upload).await.unwrap();
+    }
+    until_hung_up(holding).await;
+    let mut health = HealthClient::new(channel(server.grpc_addr).await);
+    let answer = health.check(HealthCheckRequest { service: "live".into() }).await;
+    assert!(answer.is_ok(), "others are served: {answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_a_stream_count_only_until_they_are_whole() {
+    let server = limited(little_memory).await;
+    let mut talking = saying(server.grpc_addr, &[PREFACE, &call(1, REFLECTION)].concat()).await;
+    // list_services, and a field that nobody knows, so that the answers are short.
+    let mut request = vec![0x3a, 0, 0x7a, 0x90, 0x4e];
+    request.resize(5 + 10_000, b'x');
+    let message = [&[0, 0, 0, 0x27, 0x15], request.as_slice()].concat();
+    for _ in 0..40 {
+        for half in message.chunks(6_000) {
+            talking.write_all(&frame(DATA, 0, 1, half)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        until_heard(&mut talking, DATA).await;
+    }
 }
