@@ -1,8 +1,10 @@
-//! The body of a request: what has come of a message that is not complete, counted.
+//! The body of a request: memory for messages that are not complete, counted.
 //!
-//! Decoding collects a message before anybody looks at it. A unary call's counts
-//! until the call is answered; on a stream each message counts until it is whole,
-//! for then it goes to who works it off at a bounded rate.
+//! Decoding makes room for a message as soon as its length is known, and collects
+//! it before anybody looks at it: five bytes can cost megabytes. So the whole
+//! length counts from then on. A unary call's counts until the call is answered;
+//! on a stream each message counts until it is whole, for then it goes to who
+//! works it off at a bounded rate.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,14 +26,14 @@ pub fn shared(held: Held) -> SharedHeld {
 pub struct Upload<B> {
     inner: B,
     held: SharedHeld,
-    /// `None` where messages are not told apart.
-    messages: Option<Messages>,
+    messages: Messages,
+    streaming: bool,
 }
 
 impl<B> Upload<B> {
     /// What is `held` is shared with the call, which may need it for longer.
     pub fn new(inner: B, held: SharedHeld, streaming: bool) -> Self {
-        Self { inner, held, messages: streaming.then(Messages::default) }
+        Self { inner, held, messages: Messages::default(), streaming }
     }
 }
 
@@ -51,17 +53,12 @@ where
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(bytes) = frame.data_ref()
         {
+            let found = this.messages.take(bytes);
             let mut held = this.held.lock().unwrap_or_else(PoisonError::into_inner);
-            match &mut this.messages {
-                None => held.add(bytes.len()),
-                Some(messages) => {
-                    let (ended, rest) = messages.take(bytes);
-                    if ended {
-                        held.clear();
-                    }
-                    held.add(rest);
-                }
+            if found.ended && this.streaming {
+                held.clear();
             }
+            held.add(found.begun as usize);
         }
         polled
     }
@@ -75,7 +72,7 @@ where
     }
 }
 
-/// Finds where messages end: each is a byte of flags, four of length, and so many.
+/// Finds where messages begin and end: each is a byte of flags, four of length, and so many.
 #[derive(Default)]
 struct Messages {
     header: [u8; 5],
@@ -83,32 +80,40 @@ struct Messages {
     left: u32,
 }
 
+/// What some bytes were about.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// A message ended within them.
+    ended: bool,
+    /// Length of a message that began in them and did not end.
+    begun: u32,
+}
+
 impl Messages {
-    /// Whether a message ended within the bytes, and how many belong to one that did not.
-    fn take(&mut self, mut bytes: &[u8]) -> (bool, usize) {
-        let (mut ended, mut rest) = (false, 0);
+    fn take(&mut self, mut bytes: &[u8]) -> Found {
+        let mut found = Found::default();
         while !bytes.is_empty() {
             if self.seen < self.header.len() {
                 let count = bytes.len().min(self.header.len() - self.seen);
                 self.header[self.seen..self.seen + count].copy_from_slice(&bytes[..count]);
                 self.seen += count;
                 bytes = &bytes[count..];
-                rest += count;
                 if self.seen < self.header.len() {
                     break;
                 }
                 let [_, length @ ..] = self.header;
                 self.left = u32::from_be_bytes(length);
+                found.begun = self.left;
             }
             let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.left);
             self.left -= count;
             bytes = &bytes[count as usize..];
-            rest += count as usize;
             if self.left == 0 {
-                (self.seen, ended, rest) = (0, true, 0);
+                self.seen = 0;
+                found = Found { ended: true, begun: 0 };
             }
         }
-        (ended, rest)
+        found
     }
 }
 
@@ -120,18 +125,18 @@ mod tests {
     fn messages_are_told_apart_however_they_are_cut() {
         let message = |length: u8| [vec![0, 0, 0, 0, length], vec![9; length.into()]].concat();
         let bytes = [message(3), message(0), message(7)].concat();
-        let open = message(20)[..12].to_vec();
         for piece in 1..=bytes.len() {
             let mut messages = Messages::default();
-            let (mut ends, mut last) = (0, 0);
-            for piece in bytes.chunks(piece) {
-                let (ended, rest) = messages.take(piece);
-                ends += usize::from(ended);
-                last = rest;
-            }
-            assert!(ends > 0 && last == 0, "in pieces of {piece}: {ends} ends, {last} left");
-            assert_eq!(messages.take(&open), (false, 12));
-            assert_eq!(messages.take(&message(20)[12..]), (true, 0));
+            let found: Vec<Found> = bytes.chunks(piece).map(|piece| messages.take(piece)).collect();
+            assert!(
+                found.last().is_some_and(|found| found.ended && found.begun == 0),
+                "in pieces of {piece}"
+            );
+            // Its length counts from the moment it is known.
+            assert_eq!(messages.take(&message(20)[..4]), Found::default());
+            assert_eq!(messages.take(&message(20)[4..5]), Found { ended: false, begun: 20 });
+            assert_eq!(messages.take(&message(20)[5..12]), Found::default());
+            assert_eq!(messages.take(&message(20)[12..]), Found { ended: true, begun: 0 });
         }
     }
 }

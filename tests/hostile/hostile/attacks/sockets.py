@@ -30,12 +30,12 @@ def unfinished_prefaces(arena: Arena) -> None:
             line.said += 1
 
 
-@attack("3,000 connections that say nothing after the preface", cut=True, connections=2_600)
+@attack("3,000 connections that say nothing after the preface", cut=True, seconds=6, connections=2_600)
 def idle_sockets(arena: Arena) -> None:
     # More than one address may have, and all in time for the rest of the attack.
     opened = 0
     for _ in arena.ticks():
-        for _ in range(min(15, 3_000 - opened)):
+        for _ in range(min(20, 3_000 - opened)):
             arena.open()
             opened += 1
 
