@@ -46,9 +46,15 @@ pub struct TlsFiles {
 pub struct Limits {
     /// Connections at a time; more wait in the kernel's queue.
     pub max_connections: u32,
+    /// Connections at a time of one address (of IPv6: of one network of 64 bits);
+    /// more are closed at once. A part of them all and no small number: behind NAT
+    /// or a proxy many agents have one address.
+    pub connections_per_address: u32,
     /// Calls at a time on one connection.
     pub concurrent_streams: u32,
+    /// Of requests, sent before they are looked at. On one stream,
     pub stream_window: u32,
+    /// and on all of a connection: what each may make the server hold.
     pub connection_window: u32,
     /// HTTP/2 frame, 16 KiB to 16 MiB - 1.
     pub max_frame: u32,
@@ -59,13 +65,32 @@ pub struct Limits {
     pub pending_accept_resets: u32,
     /// Streams reset for a client's protocol errors; more close the connection.
     pub local_error_resets: u32,
+    /// Frames a second on one connection that belong to no call, such as PING or
+    /// WINDOW_UPDATE; SETTINGS counts as a hundred. More, beyond two seconds'
+    /// worth at once, close the connection (CVE-2019-9512 to -9515).
+    pub control_frames: u32,
+    /// Calls a second on one connection that its client resets, or makes without
+    /// a credential that counts. More, beyond ten seconds' worth at once, close
+    /// the connection.
+    pub fruitless_calls: u32,
+    /// Calls at a time on one connection that need no credential: health and
+    /// reflection. An address has 32 times as many.
+    pub open_calls: u32,
+    /// Memory for messages that have come in part and answers that nobody has
+    /// read. Above it connections that have held some for longest are closed; what
+    /// is younger than a second is spared up to twice as much.
+    pub held: u32,
+    /// A connection without any call for as long, or up to twice as long, is
+    /// asked to go; clients come back with their next call.
+    pub idle_timeout: Duration,
     /// Between pings on a connection.
     pub keepalive_interval: Duration,
     /// Wait for the answer to such a ping.
     pub keepalive_timeout: Duration,
     /// From accepting a connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From there to the HTTP/2 preface, or to the end of HTTP/1 headers.
+    /// From there to the HTTP/2 preface, or to the end of HTTP/1 headers; and for
+    /// any later block of headers from its beginning to its end.
     pub header_timeout: Duration,
     /// One request message, decoded from the wire.
     pub message_size: u32,
@@ -195,13 +220,19 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            connections_per_address: 2_500,
             concurrent_streams: 1_024,
-            stream_window: 1024 * 1024,
-            connection_window: 4 * 1024 * 1024,
+            stream_window: 256 * 1024,
+            connection_window: 1024 * 1024,
             max_frame: 64 * 1024,
             header_list: 16 * 1024,
             pending_accept_resets: 20,
-            local_error_resets: 1_024,
+            local_error_resets: 256,
+            control_frames: 5_000,
+            fruitless_calls: 200,
+            open_calls: 16,
+            held: 48 * 1024 * 1024,
+            idle_timeout: Duration::from_secs(5 * 60),
             keepalive_interval: Duration::from_secs(20),
             keepalive_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
@@ -295,6 +326,7 @@ impl Limits {
         const MIB: u32 = 1024 * 1024;
         let ranges = [
             ("max connections", self.max_connections, 1, 1_000_000),
+            ("connections per address", self.connections_per_address, 1, self.max_connections),
             ("concurrent streams", self.concurrent_streams, 1, 1_000_000),
             ("stream window", self.stream_window, 65_535, MAX_WINDOW),
             ("connection window", self.connection_window, self.stream_window, MAX_WINDOW),
@@ -302,7 +334,12 @@ impl Limits {
             ("header list", self.header_list, 4_096, MIB),
             ("pending accept resets", self.pending_accept_resets, 1, 10_000),
             ("local error resets", self.local_error_resets, 1, 100_000),
+            ("control frames", self.control_frames, 100, 1_000_000),
+            ("fruitless calls", self.fruitless_calls, 10, 100_000),
+            ("open calls", self.open_calls, 1, 10_000),
             ("message size", self.message_size, 16_384, 64 * MIB),
+            // One request and one answer must fit, of two connections.
+            ("held", self.held, self.message_size.saturating_mul(4), u32::MAX),
         ];
         for (setting, value, low, high) in ranges {
             if !(low..=high).contains(&value) {
@@ -319,6 +356,7 @@ impl Limits {
             ("keepalive timeout", self.keepalive_timeout),
             ("handshake timeout", self.handshake_timeout),
             ("header timeout", self.header_timeout),
+            ("idle timeout", self.idle_timeout),
             ("default deadline", self.default_deadline),
             ("max deadline", self.max_deadline),
             ("drain deadline", self.drain_deadline),
@@ -374,8 +412,9 @@ impl Config {
         vec![
             format!("gRPC {} ({tls}), metrics {metrics}", all.listen),
             format!(
-                "connections {}, streams {} each, windows {} and {} bytes, frame {} bytes, headers {} bytes",
+                "connections {} ({} per address), streams {} each, windows {} and {} bytes, frame {} bytes, headers {} bytes",
                 limits.max_connections,
+                limits.connections_per_address,
                 limits.concurrent_streams,
                 limits.stream_window,
                 limits.connection_window,
@@ -383,17 +422,28 @@ impl Config {
                 limits.header_list,
             ),
             format!(
-                "resets {} pending and {} local, keepalive {:?} + {:?}, handshake {:?}, headers within {:?}",
+                "resets {} pending and {} local, {} control frames and {} fruitless calls a second, {} calls without credential",
                 limits.pending_accept_resets,
                 limits.local_error_resets,
+                limits.control_frames,
+                limits.fruitless_calls,
+                limits.open_calls,
+            ),
+            format!(
+                "idle {:?}, keepalive {:?} + {:?}, handshake {:?}, headers within {:?}",
+                limits.idle_timeout,
                 limits.keepalive_interval,
                 limits.keepalive_timeout,
                 limits.handshake_timeout,
                 limits.header_timeout,
             ),
             format!(
-                "message {} bytes, deadline {:?} unless stated and {:?} at most, drain {:?}",
-                limits.message_size, limits.default_deadline, limits.max_deadline, limits.drain_deadline,
+                "message {} bytes, {} held for slow clients, deadline {:?} unless stated and {:?} at most, drain {:?}",
+                limits.message_size,
+                limits.held,
+                limits.default_deadline,
+                limits.max_deadline,
+                limits.drain_deadline,
             ),
             format!(
                 "bootstrap {}, pepper {}, JWT {jwt}",
@@ -437,6 +487,8 @@ mod tests {
             ("credentials", Box::new(|s| s.auth.bootstrap = None)),
             ("jwt leeway", Box::new(|s| s.auth.jwt.leeway = Duration::from_secs(31))),
             ("max connections", Box::new(|s| s.limits.max_connections = 0)),
+            ("connections per address", Box::new(|s| s.limits.max_connections = 2_499)),
+            ("held", Box::new(|s| s.limits.message_size = 17 * 1024 * 1024)),
             ("max frame", Box::new(|s| s.limits.max_frame = 100)),
             ("connection window", Box::new(|s| s.limits.connection_window = s.limits.stream_window - 1)),
             ("drain deadline", Box::new(|s| s.limits.drain_deadline = Duration::ZERO)),
@@ -459,7 +511,14 @@ mod tests {
             s.limits.max_connections = 77_777;
         });
         let lines = config.unwrap().lines().join("\n");
-        for part in ["77777", "streams 1024", "message 4194304", "/run/secrets/bootstrap", "resets 20"] {
+        for part in [
+            "77777",
+            "streams 1024",
+            "message 4194304",
+            "/run/secrets/bootstrap",
+            "resets 20",
+            "2500 per address",
+        ] {
             assert!(lines.contains(part), "{part} in {lines}");
         }
         assert!(!lines.contains("very-secret"), "{lines}");

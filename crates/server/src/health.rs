@@ -21,6 +21,8 @@ pub const LIVE: &str = "live";
 /// Role: calls that need the store will succeed.
 pub const READY: &str = "ready";
 
+/// Longest request: all of them are names.
+const MESSAGE_MAX: usize = 16 * 1024;
 /// How often the store is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -94,9 +96,10 @@ impl Health {
         };
         let v1 = builder().build_v1().map_err(|error| error.to_string())?;
         let v1alpha = builder().build_v1alpha().map_err(|error| error.to_string())?;
+        let health = tonic_health::pb::health_server::HealthServer::new(health);
         Ok(routes
-            .add_service(tonic_health::pb::health_server::HealthServer::new(health))
-            .add_service(v1)
-            .add_service(v1alpha))
+            .add_service(health.max_decoding_message_size(MESSAGE_MAX))
+            .add_service(v1.max_decoding_message_size(MESSAGE_MAX))
+            .add_service(v1alpha.max_decoding_message_size(MESSAGE_MAX)))
     }
 }

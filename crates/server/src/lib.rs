@@ -16,6 +16,7 @@ mod auth;
 pub mod config;
 mod convert;
 pub mod embedded;
+mod files;
 mod health;
 mod layers;
 mod metrics_port;

@@ -23,14 +23,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{Acceptor, Server, Stages, bind};
+use crate::accept::{Acceptor, Peers, Server, Stages, bind};
 use crate::auth::Authenticator;
 use crate::auth::jwt::{JwtError, Verifier};
 use crate::auth::secrets::{SecretError, pepper_from};
 use crate::config::{Config, ConfigError, Limits};
 use crate::health::Health;
 use crate::layers::{Edge, Endings};
-use crate::{metrics_port, services, telemetry, tls};
+use crate::{files, metrics_port, services, telemetry, tls};
 
 /// How often gauges of the process are measured and histograms tidied.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -193,10 +193,12 @@ async fn run(
     let accepting = Acceptor {
         listener: doors.grpc.0,
         tls: doors.tls,
-        server: Arc::new(Server::new(edge, limits.clone(), tracker.clone())),
+        server: Arc::new(Server::new(edge, limits.clone(), Arc::clone(&ports.clock), tracker.clone())),
         stages: stages.clone(),
         tracker: tracker.clone(),
-        max_connections: limits.max_connections,
+        max_connections: files::connections(limits.max_connections),
+        peers: Peers::new(&limits, Arc::clone(&ports.clock)),
+        clock: Arc::clone(&ports.clock),
         aborted: Arc::clone(&aborted),
     };
     tracker.spawn(accepting.run());

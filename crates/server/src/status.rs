@@ -80,6 +80,21 @@ impl PartialEq for Foreign {
 
 impl Eq for Foreign {}
 
+impl Failure {
+    /// The caller may not call, or not so many at a time: work for nothing, that costs it nothing.
+    pub fn is_fruitless(&self) -> bool {
+        use Error::{CredentialExpired, CredentialInvalid, CredentialRevoked, LimitReached};
+        match self {
+            Self::Fault(fault) => matches!(fault, Fault::CredentialMissing | Fault::MethodUnknown { .. }),
+            Self::Engine(error) => matches!(
+                error,
+                CredentialInvalid | CredentialExpired | CredentialRevoked | LimitReached { .. }
+            ),
+            Self::Status(_) => false,
+        }
+    }
+}
+
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)

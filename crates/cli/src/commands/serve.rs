@@ -151,6 +151,15 @@ struct EngineArgs {
     /// Connections at a time.
     #[arg(long, env = "QUARTERDECK_MAX_CONNECTIONS", default_value_t = 10_000, value_name = "N")]
     max_connections: u32,
+    /// Connections at a time from one address (IPv6: one /64) [default: a quarter of --max-connections].
+    ///
+    /// Raise it where all clients come through one address, such as a TCP load balancer.
+    #[arg(long, env = "QUARTERDECK_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    max_connections_per_address: Option<u32>,
+    /// Memory in MiB for messages that come in parts and answers that clients have not read yet.
+    #[arg(long, env = "QUARTERDECK_CLIENT_MEMORY", default_value_t = 48, value_name = "MIB")]
+    #[arg(value_parser = clap::value_parser!(u32).range(16..4_096))]
+    client_memory: u32,
 }
 
 /// Log formats.
@@ -233,6 +242,10 @@ fn settings(args: &Args) -> Settings {
         limits: Limits {
             drain_deadline: engine.drain_deadline,
             max_connections: engine.max_connections,
+            connections_per_address: engine
+                .max_connections_per_address
+                .unwrap_or_else(|| engine.max_connections.div_ceil(4)),
+            held: engine.client_memory * 1024 * 1024,
             ..Limits::default()
         },
         auth: AuthSettings {

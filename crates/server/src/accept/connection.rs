@@ -1,23 +1,25 @@
 //! One connection, from its first byte to its last.
 
-use std::io;
+use std::error::Error;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use metrics::{counter, gauge};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use quarterdeck_engine::Clock;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use super::conduct::Conduct;
+use super::guarded::Guarded;
 use super::listen::Stages;
+use super::peers::Place;
 use super::sniff::{Opening, opening};
 use crate::config::Limits;
 use crate::layers::Edge;
@@ -35,6 +37,7 @@ pub struct Server {
     edge: Edge,
     builder: auto::Builder<Tracked>,
     limits: Limits,
+    clock: Arc<dyn Clock>,
 }
 
 /// Runs the calls of a connection as tracked tasks.
@@ -52,7 +55,7 @@ where
 }
 
 impl Server {
-    pub fn new(edge: Edge, limits: Limits, tracker: TaskTracker) -> Self {
+    pub fn new(edge: Edge, limits: Limits, clock: Arc<dyn Clock>, tracker: TaskTracker) -> Self {
         let mut builder = auto::Builder::new(Tracked(tracker));
         builder
             .http2()
@@ -75,7 +78,7 @@ impl Server {
             .header_read_timeout(limits.header_timeout)
             .keep_alive(false)
             .max_buf_size(limits.header_list.max(8_192) as usize);
-        Self { edge, builder, limits }
+        Self { edge, builder, limits, clock }
     }
 
     /// Serves the connection to its end.
@@ -83,6 +86,7 @@ impl Server {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        place: Place,
         tls: Option<TlsAcceptor>,
         stages: &Stages,
     ) -> Result<(), Aborted> {
@@ -95,42 +99,44 @@ impl Server {
             () = stages.graceful.cancelled() => return Ok(()),
             shaken = handshake => shaken,
         };
-        match shaken {
-            Ok(Some(Shaken::Plain(stream))) => self.drive(stream, stages).await,
-            Ok(Some(Shaken::Tls(stream))) => self.drive(*stream, stages).await,
+        let conduct = Conduct::new(place, &self.limits, Arc::clone(&self.clock));
+        let ended = match shaken {
+            Ok(Some(Shaken::Plain(stream))) => self.drive(stream, &conduct, stages).await,
+            Ok(Some(Shaken::Tls(stream))) => self.drive(*stream, &conduct, stages).await,
             Ok(None) => Ok(()),
             Err(_elapsed) => {
                 refused("handshake_timeout");
                 tracing::debug!(%peer, "closed: no handshake in time");
                 Ok(())
             }
+        };
+        if let Some(reason) = conduct.reason() {
+            refused(reason.name());
+            tracing::debug!(%peer, reason = reason.name(), "expelled");
+            if reason.is_misconduct() {
+                conduct.place().misconduct();
+            }
         }
+        ended
     }
 
-    async fn drive<I>(&self, io: I, stages: &Stages) -> Result<(), Aborted>
+    async fn drive<I>(&self, io: I, conduct: &Arc<Conduct>, stages: &Stages) -> Result<(), Aborted>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let heard = Arc::new(AtomicBool::new(false));
-        let io = TokioIo::new(Listening { io, bytes: 0, heard: Arc::clone(&heard) });
-        let service = TowerToHyperService::new(self.edge.clone());
+        let io = TokioIo::new(Guarded::new(io, Arc::clone(conduct), self.limits.header_timeout));
+        let service = TowerToHyperService::new(self.edge.on(conduct));
         let mut connection = pin!(self.builder.serve_connection(io, service));
-        // HTTP/1 has a timeout of its own, and is short.
-        let silence = async {
-            tokio::time::sleep(self.limits.header_timeout).await;
-            if heard.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             biased;
-            () = stages.graceful.cancelled() => connection.as_mut().graceful_shutdown(),
-            () = silence => {
-                refused("silence");
-                return Ok(());
-            }
+            () = conduct.expelled() => return Ok(()),
+            () = self.dismissed(conduct, stages) => connection.as_mut().graceful_shutdown(),
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
+                    if is_too_much(error.as_ref()) {
+                        refused("calm");
+                        conduct.place().misconduct();
+                    }
                     tracing::debug!(error, "a connection ended badly");
                 }
                 return Ok(());
@@ -138,10 +144,34 @@ impl Server {
         }
         tokio::select! {
             biased;
+            () = conduct.expelled() => Ok(()),
             _ = connection.as_mut() => Ok(()),
             () = stages.abort.cancelled() => Err(Aborted),
         }
     }
+
+    /// Ready when the connection should take no more calls: the server stops, or
+    /// there has been none for a while.
+    async fn dismissed(&self, conduct: &Conduct, stages: &Stages) {
+        loop {
+            let looked = tokio::time::timeout(self.limits.idle_timeout, stages.graceful.cancelled()).await;
+            if looked.is_ok() || conduct.was_idle() {
+                return;
+            }
+        }
+    }
+}
+
+/// True where HTTP/2 itself has ended the connection for what the client did.
+fn is_too_much(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+        }
+        next = error.source();
+    }
+    false
 }
 
 enum Shaken {
@@ -192,7 +222,8 @@ async fn shake(mut stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>
     }
 }
 
-fn refused(reason: &'static str) {
+/// Counts a connection that was ended before or without a call's doing.
+pub fn refused(reason: &'static str) {
     counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
 }
 
@@ -209,60 +240,5 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         gauge!(CONNECTIONS).decrement(1.0);
-    }
-}
-
-/// Notices when a whole HTTP/2 preface has been read; hyper waits for it for ever.
-struct Listening<I> {
-    io: I,
-    bytes: usize,
-    heard: Arc<AtomicBool>,
-}
-
-/// Length of the HTTP/2 connection preface (RFC 9113, section 3.4).
-const PREFACE: usize = 24;
-
-impl<I: AsyncRead + Unpin> AsyncRead for Listening<I> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
-        if this.bytes < PREFACE {
-            this.bytes += buffer.filled().len() - before;
-            if this.bytes >= PREFACE {
-                this.heard.store(true, Ordering::Relaxed);
-            }
-        }
-        polled
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Listening<I> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bytes)
     }
 }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use quarterdeck_engine::Clock;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::Server;
+use super::bucket::Bucket;
+use super::connection::{Server, refused};
+use super::peers::{Denied, Peers, Place};
 use crate::serve::StartError;
 
 /// Pause after an error of accepting, which is mostly a lack of file handles.
@@ -43,6 +46,8 @@ pub struct Acceptor {
     pub stages: Stages,
     pub tracker: TaskTracker,
     pub max_connections: u32,
+    pub peers: Arc<Peers>,
+    pub clock: Arc<dyn Clock>,
     /// Connections that had to be cut off.
     pub aborted: Arc<AtomicUsize>,
 }
@@ -50,6 +55,7 @@ pub struct Acceptor {
 impl Acceptor {
     pub async fn run(self) {
         let places = Arc::new(Semaphore::new(self.max_connections as usize));
+        let mut complaints = Bucket::full(1, 1, self.clock.now());
         loop {
             // A place first: while there is none, clients wait in the kernel's queue.
             let place = tokio::select! {
@@ -70,7 +76,14 @@ impl Acceptor {
                     }
                 },
             };
-            let connection = self.connection(stream, peer);
+            let own = match self.peers.enter(peer.ip()) {
+                Ok(own) => own,
+                Err(denied) => {
+                    self.deny(denied, peer, &mut complaints);
+                    continue;
+                }
+            };
+            let connection = self.connection(stream, peer, own);
             self.tracker.spawn(async move {
                 connection.await;
                 drop(place);
@@ -78,11 +91,31 @@ impl Acceptor {
         }
     }
 
-    fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + use<> {
+    /// Counts who gets no connection; the log hears of one a second.
+    fn deny(&self, denied: Denied, peer: SocketAddr, complaints: &mut Bucket) {
+        let (reason, text) = match denied {
+            Denied::TooMany => (
+                "address_limit",
+                "an address has as many connections as it may (--max-connections-per-address)",
+            ),
+            Denied::Suspect => ("suspect", "an address that has misbehaved asks for too many connections"),
+        };
+        refused(reason);
+        if complaints.take(1, self.clock.now()) {
+            tracing::warn!(%peer, "{text}");
+        }
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let (server, tls) = (Arc::clone(&self.server), self.tls.clone());
         let (stages, aborted) = (self.stages.clone(), Arc::clone(&self.aborted));
         async move {
-            if server.serve(stream, peer, tls, &stages).await.is_err() {
+            if server.serve(stream, peer, place, tls, &stages).await.is_err() {
                 aborted.fetch_add(1, Ordering::Relaxed);
             }
         }

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::observe::Call;
+use crate::accept::{Busy, Ledger};
 use crate::status::{self, Failure, Fault};
 
 /// Ready when a stream has to end, with the reason.
@@ -28,11 +30,26 @@ pub struct WatchedBody {
     end: Option<End>,
     call: Option<Call>,
     frames: u32,
+    on: Option<(Busy, Arc<Ledger>)>,
 }
 
 impl WatchedBody {
     pub fn new(inner: Body, end: Option<End>, call: Call) -> Self {
-        Self { inner, end, call: Some(call), frames: 0 }
+        Self { inner, end, call: Some(call), frames: 0, on: None }
+    }
+
+    /// The connection that it is for: the call lasts as long as this body, and what
+    /// nobody reads is counted.
+    pub fn on(self, busy: Busy, ledger: Arc<Ledger>) -> Self {
+        Self { on: Some((busy, ledger)), ..self }
+    }
+
+    /// The frame, counted until its memory is free.
+    fn counted(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match &self.on {
+            Some((busy, ledger)) => frame.map_data(|bytes| ledger.keep(busy.conduct(), bytes)),
+            None => frame,
+        }
     }
 
     /// Ends the stream with the failure's trailers.
@@ -84,7 +101,7 @@ impl http_body::Body for WatchedBody {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.finish(status::code_of(trailers).unwrap_or(Code::Ok));
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(this.counted(frame))))
             }
             Poll::Ready(None) => {
                 this.finish(Code::Ok);
@@ -114,7 +131,6 @@ impl http_body::Body for WatchedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     use futures::{StreamExt as _, stream};
     use http::HeaderValue;

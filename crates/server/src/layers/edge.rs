@@ -6,11 +6,12 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{Request, Response};
-use quarterdeck_engine::{Clock, Entropy};
+use quarterdeck_engine::{Clock, Entropy, Error};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -21,7 +22,9 @@ use super::admit::admit;
 use super::body::{End, WatchedBody};
 use super::methods::{Kind, Method};
 use super::observe::{Call, REQUEST_ID, RequestIds};
-use super::{deadline, transport};
+use super::upload::Upload;
+use super::{deadline, transport, upload};
+use crate::accept::{Busy, Conduct, Ledger};
 use crate::auth::{Authenticator, Caller};
 use crate::config::Limits;
 use crate::status::{self, Failure, Fault};
@@ -35,6 +38,9 @@ pub struct Endings {
     pub sessions: CancellationToken,
 }
 
+/// How long a call without a credential may take, or its stream to begin.
+const OPEN_DEADLINE: Duration = Duration::from_secs(5);
+
 #[derive(Clone)]
 pub struct Edge {
     shared: Arc<Shared>,
@@ -47,6 +53,7 @@ struct Shared {
     ids: RequestIds,
     clock: Arc<dyn Clock>,
     endings: Endings,
+    ledger: Arc<Ledger>,
 }
 
 impl Edge {
@@ -58,13 +65,19 @@ impl Edge {
         endings: Endings,
     ) -> Self {
         let ids = RequestIds::new(entropy);
-        let shared = Shared { authenticator, limits, ids, clock, endings };
+        let ledger = Ledger::new(limits.held);
+        let shared = Shared { authenticator, limits, ids, clock, endings, ledger };
         Self { shared: Arc::new(shared), routes: routes.prepare() }
     }
 
-    async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    /// The service for one connection.
+    pub fn on(&self, conduct: &Arc<Conduct>) -> Connected {
+        Connected { edge: self.clone(), conduct: Arc::clone(conduct) }
+    }
+
+    async fn answer<B>(self, request: Request<B>, mut busy: Busy) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         if let Some(refused) = transport::refuse(&request) {
@@ -74,11 +87,17 @@ impl Edge {
         let id = self.shared.ids.of(request.headers());
         let label = method.map_or("unknown", |method| method.path);
         let call = Call::begin(label, id, Arc::clone(&self.shared.clock));
+        let ledger = Arc::clone(&self.shared.ledger);
         let span = call.span.clone();
-        let (mut response, end) = async move {
-            match self.handle(request, method).await {
+        let (mut response, end) = async {
+            match self.handle(request, method, &mut busy).await {
                 Ok(answered) => answered,
-                Err(failure) => (status::response(failure), None),
+                Err(failure) => {
+                    if failure.is_fruitless() {
+                        busy.conduct().fruitless();
+                    }
+                    (status::response(failure), None)
+                }
             }
         }
         .instrument(span)
@@ -87,24 +106,36 @@ impl Edge {
             status::complete(response.headers_mut());
         }
         response.headers_mut().insert(REQUEST_ID, call.id.clone());
-        finish(response, end, call)
+        finish(response, end, call, (busy, ledger))
     }
 
     async fn handle<B>(
         mut self,
         mut request: Request<B>,
         method: Option<&'static Method>,
+        busy: &mut Busy,
     ) -> Result<(Response<Body>, Option<End>), Failure>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Some(method) = method else {
             let path = request.uri().path().chars().take(200).collect();
             return Err(Fault::MethodUnknown { path }.into());
         };
-        let time = deadline::of(request.headers(), &self.shared.limits, method.is_poll())?;
+        let mut time = deadline::of(request.headers(), &self.shared.limits, method.is_poll())?;
+        if method.streaming {
+            // Of a stream only the beginning is bounded; how long it lives is its own affair.
+            time = self.shared.limits.default_deadline;
+        }
+        if matches!(method.kind, Kind::Open) {
+            time = time.min(OPEN_DEADLINE);
+            let what = "calls without a credential on a connection";
+            let full = |limit: u32| Error::LimitReached { what, limit: limit.into() };
+            busy.without_credential().map_err(full)?;
+        }
         request.extensions_mut().insert(deadline::TimeAllowed(time));
+        let held = upload::shared(self.shared.ledger.open(busy.conduct()));
         let work = async {
             let mut caller = None;
             if let Kind::Guarded(access) = method.kind {
@@ -113,6 +144,7 @@ impl Edge {
                 request.extensions_mut().insert(known.clone());
                 caller = Some(known);
             }
+            let request = request.map(|body| Upload::new(body, Arc::clone(&held), method.streaming));
             // The router is always ready and never fails.
             let answering = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
             let answered = match caller.as_ref().filter(|_| method.is_poll()) {
@@ -133,8 +165,6 @@ impl Edge {
                 }
             }
         };
-        // Of a stream only the beginning is bounded; how long it lives is its own affair.
-        let time = if method.streaming { self.shared.limits.default_deadline } else { time };
         let within = tokio::time::timeout(time, work).await;
         let (response, caller) = within.map_err(|_| Fault::DeadlineExceeded)??;
         let end = method.streaming.then(|| ending(Arc::clone(&self.shared), method, caller));
@@ -164,17 +194,29 @@ fn ending(shared: Arc<Shared>, method: &'static Method, caller: Option<Caller>) 
 }
 
 /// Watches the answer to its end; one without a body ends here.
-fn finish(response: Response<Body>, end: Option<End>, mut call: Call) -> Response<Body> {
+fn finish(
+    response: Response<Body>,
+    end: Option<End>,
+    mut call: Call,
+    (busy, ledger): (Busy, Arc<Ledger>),
+) -> Response<Body> {
     if let Some(code) = status::code_of(response.headers()) {
         call.code(code);
         return response;
     }
-    response.map(|body| Body::new(WatchedBody::new(body, end, call)))
+    response.map(|body| Body::new(WatchedBody::new(body, end, call).on(busy, ledger)))
 }
 
-impl<B> Service<Request<B>> for Edge
+/// The edge as one connection sees it.
+#[derive(Clone)]
+pub struct Connected {
+    edge: Edge,
+    conduct: Arc<Conduct>,
+}
+
+impl<B> Service<Request<B>> for Connected
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Response = Response<Body>;
@@ -186,7 +228,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let edge = self.clone();
-        Box::pin(async move { Ok(edge.answer(request).await) })
+        // From the first byte on, so that who resets at once is seen to have called.
+        let (edge, busy) = (self.edge.clone(), self.conduct.call());
+        Box::pin(async move { Ok(edge.answer(request, busy).await) })
     }
 }

@@ -28,7 +28,8 @@ use crate::status::{Failure, Fault};
 pub fn routes(engine: &Engine, tracker: &TaskTracker, message_size: u32) -> Routes {
     let limit = message_size as usize;
     let (engine, tracker) = (engine.clone(), tracker.clone());
-    Routes::new(TaskServiceServer::new(tasks::Tasks(engine.clone())).max_decoding_message_size(limit))
+    let tasks = tasks::Tasks { engine: engine.clone(), tracker: tracker.clone() };
+    Routes::new(TaskServiceServer::new(tasks).max_decoding_message_size(limit))
         .add_service(AgentServiceServer::new(agents::Agents(engine.clone())).max_decoding_message_size(limit))
         .add_service(
             ProjectServiceServer::new(projects::Projects(engine.clone())).max_decoding_message_size(limit),

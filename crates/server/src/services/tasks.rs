@@ -8,6 +8,7 @@ use quarterdeck_core::Refusal;
 use quarterdeck_core::task::Task;
 use quarterdeck_engine::Engine;
 use quarterdeck_engine::tasks::TaskRequest;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::{caller, watches};
@@ -18,7 +19,10 @@ use crate::status::{Failure, Violation};
 /// Most events in an answer: with 4 KiB of output each they still fit into it.
 const EVENTS_MAX: u32 = 500;
 
-pub struct Tasks(pub Engine);
+pub struct Tasks {
+    pub engine: Engine,
+    pub tracker: TaskTracker,
+}
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -38,7 +42,7 @@ impl TaskService for Tasks {
             labels: wire.labels,
             plan: plan::from_wire(plan)?,
         };
-        let created = self.0.create_task(&caller, &wire.project, &wire.request_id, new).await;
+        let created = self.engine.create_task(&caller, &wire.project, &wire.request_id, new).await;
         let task = created.map_err(Failure::from)?;
         Ok(Response::new(pb::CreateTaskResponse { task: Some(tasks::basic(&task)) }))
     }
@@ -46,7 +50,7 @@ impl TaskService for Tasks {
     async fn get_task(&self, request: Request<pb::GetTaskRequest>) -> Answer<pb::GetTaskResponse> {
         let caller = caller(&request)?;
         let wire = request.into_inner();
-        let task = self.0.get_task(&caller, &wire.task_id).await.map_err(Failure::from)?;
+        let task = self.engine.get_task(&caller, &wire.task_id).await.map_err(Failure::from)?;
         let full = wire.view() == pb::TaskView::Full;
         let task = self.view(&task, full, &wire.step_keys).await?;
         Ok(Response::new(pb::GetTaskResponse { task: Some(task) }))
@@ -57,7 +61,7 @@ impl TaskService for Tasks {
         let wire = request.into_inner();
         let filter = tasks::filter(wire.filter).map_err(Failure::from)?;
         let size = page_size(wire.page_size);
-        let listed = self.0.list_tasks(&caller, &wire.project, filter, size, &wire.page_token).await;
+        let listed = self.engine.list_tasks(&caller, &wire.project, filter, size, &wire.page_token).await;
         let (project, page) = listed.map_err(Failure::from)?;
         Ok(Response::new(pb::ListTasksResponse {
             tasks: page.items.into_iter().map(|row| tasks::row(row, &project)).collect(),
@@ -70,7 +74,7 @@ impl TaskService for Tasks {
         let wire = request.into_inner();
         let required = revision(wire.if_revision_match);
         let canceled =
-            self.0.cancel_task(&caller, &wire.task_id, &wire.request_id, wire.comment, required).await;
+            self.engine.cancel_task(&caller, &wire.task_id, &wire.request_id, wire.comment, required).await;
         let task = canceled.map_err(Failure::from)?;
         Ok(Response::new(pb::CancelTaskResponse { task: Some(tasks::basic(&task)) }))
     }
@@ -78,7 +82,7 @@ impl TaskService for Tasks {
     async fn retry_task(&self, request: Request<pb::RetryTaskRequest>) -> Answer<pb::RetryTaskResponse> {
         let caller = caller(&request)?;
         let wire = request.into_inner();
-        let retried = self.0.retry_task(&caller, &wire.task_id, &wire.request_id).await;
+        let retried = self.engine.retry_task(&caller, &wire.task_id, &wire.request_id).await;
         let task = retried.map_err(Failure::from)?;
         Ok(Response::new(pb::RetryTaskResponse { task: Some(tasks::basic(&task)) }))
     }
@@ -86,8 +90,8 @@ impl TaskService for Tasks {
     async fn watch_task(&self, request: Request<pb::WatchTaskRequest>) -> Answer<Self::WatchTaskStream> {
         let caller = caller(&request)?;
         let wire = request.into_inner();
-        let watch = self.0.watch_task(&caller, &wire.task_id, &wire.resume_after).await;
-        let frames = watches::of_task(wire.task_id, watch.map_err(Failure::from)?);
+        let watch = self.engine.watch_task(&caller, &wire.task_id, &wire.resume_after).await;
+        let frames = watches::of_task(&self.tracker, wire.task_id, watch.map_err(Failure::from)?);
         Ok(Response::new(frames))
     }
 
@@ -95,10 +99,10 @@ impl TaskService for Tasks {
         let caller = caller(&request)?;
         let wire = request.into_inner();
         let watch = self
-            .0
+            .engine
             .watch_tasks(&caller, &wire.project, wire.labels, wire.include_steps, &wire.resume_after)
             .await;
-        Ok(Response::new(watches::of_project(watch.map_err(Failure::from)?)))
+        Ok(Response::new(watches::of_project(&self.tracker, watch.map_err(Failure::from)?)))
     }
 
     async fn list_task_events(
@@ -108,7 +112,7 @@ impl TaskService for Tasks {
         let caller = caller(&request)?;
         let wire = request.into_inner();
         let size = page_size(wire.page_size).min(EVENTS_MAX);
-        let listed = self.0.task_events(&caller, &wire.task_id, size, &wire.page_token).await;
+        let listed = self.engine.task_events(&caller, &wire.task_id, size, &wire.page_token).await;
         let (task, page) = listed.map_err(Failure::from)?;
         let mut room = Room::answer();
         let convert = |event| events::to_wire(task.id, event, &task.plan, &mut room);
@@ -130,7 +134,7 @@ impl Tasks {
             return Ok(tasks::to_wire(task, wanted, &Default::default(), &mut Room::none()));
         }
         let payloads = tasks::payloads(task, wanted);
-        let stored = self.0.contents(&payloads, ANSWER_MAX).await?;
+        let stored = self.engine.contents(&payloads, ANSWER_MAX).await?;
         Ok(tasks::to_wire(task, wanted, &stored, &mut Room::answer()))
     }
 }
