@@ -102,7 +102,12 @@ impl Engine {
     ) -> Result<Option<Payload>> {
         let stale = || Error::Refused(Refusal::LeaseStale);
         let token: LeaseToken = token.parse().map_err(|_| stale())?;
-        let task = crate::tasks::visible(caller, self.0.current(token.task).await?)?;
+        let task = self.0.current(token.task).await.and_then(|task| crate::tasks::visible(caller, task));
+        let task = task.map_err(|error| match error {
+            // A lease of a task that is not there, or not the caller's, is no lease.
+            Error::NotFound(_) => stale(),
+            error => error,
+        })?;
         let lease = task.step(token.step).and_then(|step| step.lease()).ok_or_else(stale)?;
         if lease.token != token.sequence || token.epoch != self.0.store.epoch() {
             return Err(stale());

@@ -3,6 +3,7 @@
 //! One place for every metric name of the server (the engine has its own). The
 //! recorder belongs to the process: several servers in one process share it.
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub fn init_logging(log: &LogSettings) -> Result<LogGuard, LogError> {
     let unreadable = |problem: String| LogError::Filter { filter: log.filter.clone(), problem };
     let filter = EnvFilter::builder().parse(&log.filter).map_err(|error| unreadable(error.to_string()))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for terminals; in a file they stand between the words.
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     let started = match log.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
