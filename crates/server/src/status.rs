@@ -19,6 +19,9 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// Domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "quarterdeck.dev";
+/// Most bytes of a library's words in a status; percent-encoded they may be three
+/// times as many.
+const MESSAGE_MAX: usize = 1024;
 /// When to try again where nobody knows better.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -347,17 +350,24 @@ fn adopt(status: Status) -> Status {
         return status;
     }
     let text = status.message();
-    // tonic blames itself for what clients frame wrongly.
-    let framing = ["protocol error", "Missing request message", "Unexpected EOF", "Unexpected compression"];
+    // tonic blames itself for what clients frame wrongly, and for what health and
+    // reflection, which are decoded without our codec, cannot read.
+    let clients = [
+        "protocol error",
+        "Missing request message",
+        "Unexpected EOF",
+        "Unexpected compression",
+        "failed to decode Protobuf message",
+    ];
     match status.code() {
         Code::OutOfRange => of_fault(&Fault::TooLarge { limit: limit_in(text) }).build(),
         Code::InvalidArgument => of_fault(&Fault::Malformed(text.to_owned())).build(),
-        Code::Internal if framing.iter().any(|start| text.starts_with(start)) => {
+        Code::Internal if clients.iter().any(|start| text.starts_with(start)) => {
             of_fault(&Fault::Malformed(text.to_owned())).build()
         }
-        // The connection broke before the end of the request: nobody hears this.
-        Code::Unknown if text.starts_with("h2 protocol error") => {
-            of_fault(&Fault::Malformed(text.to_owned())).build()
+        // The connection or the stream is gone: nobody hears this, and nothing of ours is wrong.
+        Code::Internal | Code::Unknown if text.starts_with("h2 protocol error") => {
+            Status::cancelled("the client is gone")
         }
         Code::Unimplemented => answer(Code::Unimplemented, Reason::MethodUnknown, text).build(),
         Code::Internal | Code::Unknown => {
@@ -380,12 +390,27 @@ pub fn complete(headers: &mut HeaderMap) {
     if status.code() == Code::Ok || !status.details().is_empty() {
         return;
     }
-    let adopted = adopt(status);
+    let adopted = adopt(shortened(status));
     for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
         headers.remove(name);
     }
     // Fails only for a message that is no header, which percent-encoding excludes.
     let _ = adopted.add_header(headers);
+}
+
+/// Words of a library may repeat what the client sent, however long. A peer that is
+/// sent more headers than it takes gives up the connection, and with it the calls
+/// of everybody else on it.
+fn shortened(status: Status) -> Status {
+    let text = status.message();
+    if text.len() <= MESSAGE_MAX {
+        return status;
+    }
+    let mut end = MESSAGE_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Status::new(status.code(), format!("{}...", &text[..end]))
 }
 
 /// Trailers that end a stream with this failure.

@@ -118,7 +118,7 @@ fn statuses_of_the_transport_get_a_reason() {
         (Status::out_of_range(too_large), "ResourceExhausted MESSAGE_TOO_LARGE - limit=4194304"),
         (Status::internal("Missing request message."), "InvalidArgument MESSAGE_MALFORMED -"),
         (
-            Status::unknown("h2 protocol error: error reading a body from connection"),
+            Status::internal("failed to decode Protobuf message: invalid varint"),
             "InvalidArgument MESSAGE_MALFORMED -",
         ),
         (Status::internal("boom"), "Internal INTERNAL -"),
@@ -131,5 +131,31 @@ fn statuses_of_the_transport_get_a_reason() {
         complete(&mut headers);
         let completed = Status::from_header_map(&headers).unwrap();
         assert_eq!(line(completed), expected);
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_is_no_defect() {
+    let text = "h2 protocol error: error reading a body from connection";
+    for status in [Status::internal(text), Status::unknown(text)] {
+        let mut headers = HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        complete(&mut headers);
+        assert_eq!(Status::from_header_map(&headers).unwrap().code(), Code::Cancelled);
+    }
+}
+
+#[test]
+fn words_of_any_length_are_cut_to_what_peers_take() {
+    for (code, words) in [(Code::NotFound, "x".repeat(70_000)), (Code::InvalidArgument, "ä".repeat(40_000))]
+    {
+        let mut headers = HeaderMap::new();
+        Status::new(code, words).add_header(&mut headers).unwrap();
+        complete(&mut headers);
+        let sent: usize = headers.values().map(|value| value.len()).sum();
+        let completed = Status::from_header_map(&headers).unwrap();
+        assert!(sent < 8 * 1024, "{sent} bytes of headers");
+        assert!(completed.message().ends_with("...") && completed.message().len() > 1_000);
+        assert_eq!(completed.code(), code);
     }
 }

@@ -181,6 +181,18 @@ impl Quarterdeck {
         Ok(std::fs::write(log, "")?)
     }
 
+    /// Bytes of memory that the process has in use now (its resident set).
+    ///
+    /// # Errors
+    /// When it is not running, or the kernel does not say.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.running()?.id());
+        let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB")).with_context(|| path.clone())?;
+        Ok(kib.trim().parse::<u64>()? * 1024)
+    }
+
     /// The text that `/metrics` answers now.
     ///
     /// # Errors

@@ -97,8 +97,9 @@ impl http_body::Body for WatchedBody {
             return Poll::Ready(Some(Ok(this.cut(Fault::Defect.into()))));
         };
         match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(trailers) = frame.trailers_ref() {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    status::complete(trailers);
                     this.finish(status::code_of(trailers).unwrap_or(Code::Ok));
                 }
                 Poll::Ready(Some(Ok(this.counted(frame))))

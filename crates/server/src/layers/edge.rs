@@ -102,9 +102,7 @@ impl Edge {
         }
         .instrument(span)
         .await;
-        if method.is_some_and(|method| matches!(method.kind, Kind::Guarded(_))) {
-            status::complete(response.headers_mut());
-        }
+        status::complete(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID, call.id.clone());
         finish(response, end, call, (busy, ledger))
     }

@@ -111,8 +111,12 @@ const fn severity(code: Code) -> Severity {
         | Code::OutOfRange
         | Code::Unimplemented
         | Code::Unauthenticated => Severity::Caller,
-        Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unavailable => Severity::Trouble,
-        Code::Internal | Code::DataLoss => Severity::Defect,
+        // What is lost is told loudly where it is found; here it may be but a cursor
+        // that the caller made up.
+        Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unavailable | Code::DataLoss => {
+            Severity::Trouble
+        }
+        Code::Internal => Severity::Defect,
     }
 }
 
