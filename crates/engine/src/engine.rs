@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use quarterdeck_core::{Timestamp, project};
+use quarterdeck_core::{Span, Timestamp, project};
 use quarterdeck_store::Store;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,11 @@ use crate::payloads::Contents;
 use crate::ports::{Ports, Time};
 use crate::projects::ProjectCache;
 use crate::session::{Down, GoAwayCause};
+
+/// An answer about the time that took longer is not believed.
+pub(crate) const CLOCK_TRIP: Span = Span::from_millis(100);
+/// Times that the database is asked for the time at the start.
+const CLOCK_TRIES: u32 = 10;
 
 /// One replica.
 #[derive(Clone)]
@@ -64,8 +69,7 @@ impl Engine {
         options.validate().map_err(Error::Internal)?;
         crate::metrics::describe();
         let time = Time::new(ports);
-        let local = time.local();
-        time.learn(store.now().await?, local);
+        set_clock(&time, store.as_ref()).await?;
         let draw = time.ctx().draw("replica", 0);
         let mut replica = [0; 16];
         replica.copy_from_slice(&draw[..16]);
@@ -142,6 +146,26 @@ impl Engine {
     pub fn options(&self) -> &Options {
         &self.0.options
     }
+}
+
+/// Sets the clock by the database's. An answer that took long says little about
+/// when it was written: deadlines would come too early by as much. Then it is asked
+/// again, a few times; the shortest counts.
+async fn set_clock(time: &Time, store: &dyn Store) -> Result<()> {
+    let mut shortest = None;
+    for _ in 0..CLOCK_TRIES {
+        let before = time.local();
+        let database = store.now().await?;
+        let trip = time.local().since(before);
+        if shortest.is_none_or(|shortest| trip < shortest) {
+            shortest = Some(trip);
+            time.learn(database, before.plus(Span::from_micros(trip.as_micros() / 2)));
+        }
+        if trip < CLOCK_TRIP {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl Shared {

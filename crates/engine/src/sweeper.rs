@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::aggregate::Op;
 use crate::bus::{Hint, Letter};
 use crate::dispatcher::Held;
-use crate::engine::Shared;
+use crate::engine::{CLOCK_TRIP, Shared};
 use crate::error::{Error, Result};
 use crate::round::task_of;
 use crate::session::{Down, GoAwayCause};
@@ -145,7 +145,7 @@ impl Shared {
         let database = self.store.now().await?;
         let trip = self.time.local().since(before);
         // A slow answer says little about when it was written.
-        if trip < Span::from_millis(100) {
+        if trip < CLOCK_TRIP {
             let middle = before.plus(Span::from_micros(trip.as_micros() / 2));
             self.time.learn(database, middle);
         }

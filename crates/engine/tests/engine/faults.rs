@@ -1,9 +1,10 @@
 //! Nothing is lost and nothing happens twice, whatever the store says.
 
 use futures::future::join_all;
+use quarterdeck_core::Span;
 use quarterdeck_core::task::{Event, State};
 use quarterdeck_engine::session::Down;
-use quarterdeck_store::faults::Fault;
+use quarterdeck_store::faults::{Fault, Script};
 
 use crate::world::*;
 
@@ -85,4 +86,19 @@ async fn everything_finishes_while_answers_are_lost_again_and_again() {
     }
     assert_eq!(replica.script.waiting(), 0, "all faults have happened");
     agents.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_slow_answer_at_the_start_does_not_put_the_clock_forward() {
+    let world = World::new();
+    let script = Script::default();
+    let late = std::time::Duration::from_secs(2);
+    script.push("now", Fault::Before(Box::pin(tokio::time::sleep(late))));
+    let slow = world.replica_with(deaf(), script).await;
+    // At once: the sweeper sets the clock as well.
+    let said = slow.engine.now();
+    assert_eq!(slow.script.waiting(), 0, "the fault has happened");
+    let prompt = world.replica_on(deaf()).await;
+    let ahead = said.since(prompt.engine.now());
+    assert!(ahead < Span::from_millis(900), "it is {ahead} ahead");
 }

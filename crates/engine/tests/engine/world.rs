@@ -50,10 +50,15 @@ impl World {
 
     /// One more replica on the same file, on the bus given or the world's own.
     pub async fn replica_on(&self, bus: Arc<dyn Bus>) -> Replica {
+        self.replica_with(bus, Script::default()).await
+    }
+
+    /// One whose store fails from the start.
+    pub async fn replica_with(&self, bus: Arc<dyn Bus>, script: Script) -> Replica {
         let path = self.dir.path().join("log.db");
         let store = SqlStore::open_sqlite(&path, SqliteOptions::default()).await.unwrap();
         store.migrate().await.unwrap();
-        let script = Arc::new(Script::default());
+        let script = Arc::new(script);
         let faulty = Arc::new(Faulty::new(store, Arc::clone(&script)));
         let secrets = Secrets { bootstrap: None, pepper: vec![7; 32] };
         let engine =
