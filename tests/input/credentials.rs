@@ -32,7 +32,7 @@ const DEEP: usize = 3;
 
 /// What somebody else hears who names one of our things in a field of this name. A
 /// name that is none of these is no name of a thing of its own.
-const FOREIGN: [(&str, Reason); 10] = [
+const FOREIGN: [(&str, Reason); 11] = [
     ("project", Reason::ProjectNotFound),
     ("name", Reason::ProjectNotFound),
     ("projects", Reason::ProjectNotCovered),
@@ -41,6 +41,7 @@ const FOREIGN: [(&str, Reason); 10] = [
     ("key_id", Reason::KeyNotFound),
     ("lease_token", Reason::LeaseStale),
     ("resume_token", Reason::SessionExpired),
+    ("session_token", Reason::SessionExpired),
     ("page_token", Reason::CursorInvalid),
     ("resume_after", Reason::CursorInvalid),
 ];
@@ -86,9 +87,10 @@ async fn every_credential(kind: Kind) {
     let scene = Scene::new(&server).await;
     let bad = bad_credentials(&server, &scene).await;
     let roles = roles(&server, &scene).await;
-    let line = server.line().await;
     let before = server.settled().await;
     for method in Method::all().iter().filter(|method| settings.wants(&method.path)) {
+        // Whoever shows too many bad credentials on one connection loses it.
+        let line = server.line().await;
         let Some(access) = method.access else {
             open_to_everybody(method, &line, &bad).await;
             continue;

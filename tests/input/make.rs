@@ -45,6 +45,9 @@ const FLOATING: [f64; 12] = [
     1e308,
 ];
 
+/// Fields whose default runs out while the tests look.
+const ALWAYS: [&str; 1] = ["lease"];
+
 /// How fields are filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
@@ -101,6 +104,7 @@ impl Maker<'_> {
             let rules = Rules::of(&field);
             let likely = match field.kind() {
                 _ if rules.required || rules.least > 0 || self.is_named(&field) => 100,
+                _ if ALWAYS.contains(&field.name()) => 100,
                 // Not set is zero, which is too little.
                 _ if rules.low > Some(0) && !field.supports_presence() => 100,
                 _ if self.only.is_some() => 0,

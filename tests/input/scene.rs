@@ -10,8 +10,8 @@ use quarterdeck_client::api::operations::v1::{
 use quarterdeck_client::api::options::v1::Role;
 use quarterdeck_client::api::orchestration::v1::session_request::Message as Up;
 use quarterdeck_client::api::orchestration::v1::{
-    Bye, CancelTaskRequest, CreateTaskRequest, ListAgentsRequest, ListSessionsRequest, ListTaskEventsRequest,
-    ListTasksRequest, PlanStep, SessionRequest, WatchTaskRequest, WatchTasksRequest,
+    AcquireStepsRequest, Bye, CancelTaskRequest, CreateTaskRequest, ListAgentsRequest, ListSessionsRequest,
+    ListTaskEventsRequest, ListTasksRequest, PlanStep, SessionRequest, WatchTaskRequest, WatchTasksRequest,
 };
 use quarterdeck_client::{Client, Payload};
 
@@ -144,7 +144,8 @@ pub async fn key(admin: &Client, roles: &[Role], project: &str, name: &str) -> S
     admin.create_key(request).await.unwrap().secret
 }
 
-/// One agent that holds the second of two steps, and one that holds nothing.
+/// One agent that holds the second of two steps, one that holds nothing, and the
+/// session of one that calls.
 async fn agents(
     client: &Client,
     project: &str,
@@ -168,6 +169,14 @@ async fn agents(
     for assign in [&second, &first] {
         gather(known, assign, marker);
     }
+    let call = AcquireStepsRequest {
+        agent: format!("{name}-calling"),
+        capabilities: vec!["calls".to_owned()],
+        project: project.to_owned(),
+        lease: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
+        ..AcquireStepsRequest::default()
+    };
+    gather(known, &client.worker_stub().acquire_steps(call).await.unwrap().into_inner(), marker);
     gather(known, &busy.welcome, marker);
     gather(known, &idle.welcome, marker);
     vec![busy, idle]

@@ -37,7 +37,8 @@ impl Settings {
     /// Whether this method is wanted.
     pub fn wants(&self, path: &str) -> bool {
         let part = self.only.as_deref().map(|only| only.split('#').next().unwrap_or_default());
-        part.is_none_or(|part| path.contains(part))
+        // A path is that method and not another one that begins the same.
+        part.is_none_or(|part| if part.starts_with('/') { path == part } else { path.contains(part) })
     }
 
     /// Whether all methods are.
