@@ -142,7 +142,8 @@ impl Edge {
                 request.extensions_mut().insert(known.clone());
                 caller = Some(known);
             }
-            let request = request.map(|body| Upload::new(body, Arc::clone(&held), method.streaming));
+            let longest = self.shared.limits.message_size;
+            let request = request.map(|body| Upload::new(body, Arc::clone(&held), method.streaming, longest));
             // The router is always ready and never fails.
             let answering = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
             let answered = match caller.as_ref().filter(|_| method.is_poll()) {

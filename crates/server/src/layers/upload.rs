@@ -4,7 +4,8 @@
 //! it before anybody looks at it: five bytes can cost megabytes. So the whole
 //! length counts from then on. A unary call's counts until the call is answered;
 //! on a stream each message counts until it is whole, for then it goes to who
-//! works it off at a bounded rate.
+//! works it off at a bounded rate. A length beyond the limit counts as nothing:
+//! no room is made for it, the call is refused.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,12 +29,14 @@ pub struct Upload<B> {
     held: SharedHeld,
     messages: Messages,
     streaming: bool,
+    /// Longest message that is taken, in bytes.
+    message_size: u32,
 }
 
 impl<B> Upload<B> {
     /// What is `held` is shared with the call, which may need it for longer.
-    pub fn new(inner: B, held: SharedHeld, streaming: bool) -> Self {
-        Self { inner, held, messages: Messages::default(), streaming }
+    pub fn new(inner: B, held: SharedHeld, streaming: bool, message_size: u32) -> Self {
+        Self { inner, held, messages: Messages::default(), streaming, message_size }
     }
 }
 
@@ -58,7 +61,9 @@ where
             if found.ended && this.streaming {
                 held.clear();
             }
-            held.add(found.begun as usize);
+            if found.begun <= this.message_size {
+                held.add(found.begun as usize);
+            }
         }
         polled
     }
