@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
@@ -23,8 +23,11 @@ use crate::shot::{SORTS, Shot, Sort};
 /// What the server is given for a call that is not a stream: enough for a machine
 /// that has much else to do.
 const DEADLINE: &str = "5S";
-/// As soon as one was late, the method is taken for one that waits for something.
+/// As soon as one was late, or took long, the method is taken for one that waits
+/// for something.
 const DEADLINE_OF_WAITING: &str = "300m";
+/// What takes long.
+const LONG: Duration = Duration::from_secs(2);
 /// How long a stream is listened to that may stay open for ever.
 const LISTEN: Duration = Duration::from_millis(300);
 /// How long one is that ends when the client ends its side.
@@ -66,6 +69,8 @@ struct Seen {
     /// Refused as a whole, and looked at whether that wrote something.
     looked_at: usize,
     late: usize,
+    /// One took long.
+    waits: bool,
     groups: usize,
     unexplained: usize,
     problems: Vec<String>,
@@ -158,7 +163,9 @@ impl<'a> Volley<'a> {
             Some(mark) => mark,
             None => self.server.mark().await,
         };
+        let began = Instant::now();
         let outcomes = join_all(shots.iter().map(|shot| self.call(shot))).await;
+        self.seen.waits |= began.elapsed() >= LONG;
         let after = self.server.mark().await;
         self.mark = Some(after.clone());
         self.seen.groups += 1;
@@ -179,6 +186,10 @@ impl<'a> Volley<'a> {
         if before != after {
             self.who_wrote(&shots).await;
         }
+    }
+
+    fn waits(&self) -> bool {
+        self.seen.late > 0 || self.seen.waits
     }
 
     /// Whether this call must leave everything as it was.
@@ -212,8 +223,7 @@ impl<'a> Volley<'a> {
                 false => (LISTEN, 1),
             };
         } else {
-            ask =
-                ask.header("grpc-timeout", if self.seen.late == 0 { DEADLINE } else { DEADLINE_OF_WAITING });
+            ask = ask.header("grpc-timeout", if self.waits() { DEADLINE_OF_WAITING } else { DEADLINE });
         }
         let answer = raw::exchange(&self.line, ask).await;
         let outcome = judge(self.method, &answer)?;
