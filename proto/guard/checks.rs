@@ -135,6 +135,7 @@ pub(super) enum Checks {
     Text {
         min: usize,
         max: usize,
+        max_bytes: usize,
         pattern: Option<Regex>,
     },
     Bytes {
@@ -166,7 +167,13 @@ impl Checks {
             found.push(Finding::new("string.nul", description));
         }
         match (self, value) {
-            (Self::Text { min, max, pattern }, Scalar::Text(text)) => {
+            (Self::Text { min, max, max_bytes, pattern }, Scalar::Text(text)) => {
+                if text.len() > *max_bytes {
+                    let length = text.len();
+                    let description =
+                        format!("must have at most {max_bytes} bytes of UTF-8, has {length}: shorten it");
+                    found.push(Finding::new("string.max_bytes", description));
+                }
                 judge_text(text, *min, *max, pattern.as_ref(), found);
             }
             (Self::Bytes { min, max }, Scalar::Blob(blob)) => {

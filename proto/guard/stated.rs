@@ -121,12 +121,13 @@ pub(super) fn scalar_checks(
 }
 
 fn length_checks(kind: ScalarKind, rules: Stated, place: &str) -> Result<Checks, String> {
-    let (mut min, mut max, mut pattern) = (0, usize::MAX, None);
+    let (mut min, mut max, mut max_bytes, mut pattern) = (0, usize::MAX, usize::MAX, None);
     let text = kind == ScalarKind::String;
     for (rule, value) in rules {
         match (rule.as_str(), value) {
             ("min_len", Value::U64(limit)) => min = count(limit, place)? as usize,
             ("max_len", Value::U64(limit)) => max = count(limit, place)? as usize,
+            ("max_bytes", Value::U64(limit)) if text => max_bytes = count(limit, place)? as usize,
             ("pattern", Value::String(source)) if text => {
                 pattern = Some(Regex::new(&source).map_err(|error| format!("{place}: {error}"))?);
             }
@@ -134,7 +135,7 @@ fn length_checks(kind: ScalarKind, rules: Stated, place: &str) -> Result<Checks,
         }
     }
     Ok(match text {
-        true => Checks::Text { min, max, pattern },
+        true => Checks::Text { min, max, max_bytes, pattern },
         false => Checks::Bytes { min, max },
     })
 }

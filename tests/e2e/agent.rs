@@ -93,7 +93,15 @@ impl Agent {
         let number = self.number(&lease_token);
         let checkpoint = checkpoint.map(Payload::into_proto);
         let message = format!("at {fraction}");
-        self.say(Up::Progress(Progress { lease_token, number, fraction, message, checkpoint })).await;
+        self.say(Up::Progress(Progress {
+            lease_token,
+            number,
+            fraction,
+            message,
+            checkpoint,
+            ..Progress::default()
+        }))
+        .await;
         number
     }
 
@@ -240,6 +248,15 @@ impl Agent {
         let pick = |message: &Down| match message {
             Down::Reject(reject) if reject.lease_token == *token => Some(reject.clone()),
             Down::Ack(ack) if ack.lease_token == *token => panic!("must be rejected: {ack:?}"),
+            _ => None,
+        };
+        self.wait("a rejection", pick).await
+    }
+
+    /// The same where others were taken before it.
+    pub async fn rejected_after_acks(&mut self, assign: &Assign) -> Reject {
+        let pick = |message: &Down| match message {
+            Down::Reject(reject) if reject.lease_token == assign.lease_token => Some(reject.clone()),
             _ => None,
         };
         self.wait("a rejection", pick).await

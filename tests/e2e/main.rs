@@ -32,6 +32,7 @@ mod example;
 mod lifecycle;
 mod operations;
 mod outputs;
+mod partial;
 mod redis;
 mod replicas;
 mod requests;

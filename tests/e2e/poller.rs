@@ -166,6 +166,7 @@ pub async fn progress(
         fraction,
         message: format!("at {fraction}"),
         checkpoint: checkpoint.map(Payload::into_proto),
+        ..ReportProgressRequest::default()
     };
     within("progress", client.worker_stub().report_progress(request)).await.map(drop)
 }

@@ -63,7 +63,7 @@ impl Rules {
         for kind in ["string", "bytes"] {
             if let Some(text) = message(stated, kind) {
                 rules.least = count(&text, "min_len").unwrap_or(0);
-                rules.most = count(&text, "max_len");
+                rules.most = count(&text, "max_len").or_else(|| count(&text, "max_bytes"));
                 let pattern = get(&text, "pattern").and_then(|value| value.as_str().map(str::to_owned));
                 rules.pattern = pattern.map(|pattern| Regex::new(&pattern).expect("a pattern"));
             }

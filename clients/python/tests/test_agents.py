@@ -274,19 +274,27 @@ async def test_progress_is_seen_and_keeps_the_step_alive(
     async def work(ctx: Context) -> list[Any]:
         assert ctx.deadline is not None
         ctx.progress(0.25, "a quarter")
+        ctx.partial_output("é" * 3_000)
+        ctx.partial_output("!")
+        with pytest.raises(ValueError, match="at most 1048576 bytes"):
+            ctx.partial_output("x" * (1 << 20))
         await seen.wait()
         return [ctx.progress_timeout, ctx.step_key, ctx.task_id]
 
     async with running(worker):
         timeouts = Timeouts(attempt=60, progress=30)
         task = await client.create_task([Step("a", capability, timeouts=timeouts)])
+        shown = ""
         async with client.watch_task(task.id) as watch:
             async for frame in watch:
                 if frame.kind == "step_progressed":
                     assert frame.event is not None
                     assert frame.event.step_progressed.fraction == 0.25
                     assert frame.event.step_progressed.message == "a quarter"
+                    assert frame.event.step_progressed.partial_offset == len(shown.encode())
+                    shown += frame.event.step_progressed.partial_output
                     seen.set()
+        assert shown == "é" * 3_000 + "!"
         ended = await client.get_task(task.id, view="full")
     assert await client.outputs(ended) == {"a": [30, "a", task.id]}
 

@@ -170,7 +170,11 @@ impl Tracker {
                 step.fraction = progress.fraction;
                 step.message.clone_from(&progress.message);
                 let words = format!("{:.0}% {}", progress.fraction * 100.0, progress.message);
-                (progress.step_key.clone(), words.trim_end().to_owned(), Mood::Plain)
+                let shown = match progress.partial_output.len() {
+                    0 => String::new(),
+                    bytes => format!(" ({bytes} bytes of partial output)"),
+                };
+                (progress.step_key.clone(), format!("{}{shown}", words.trim_end()), Mood::Plain)
             }
             Kind::StepRefused(refused) => {
                 self.step(&refused.step_key).running = false;

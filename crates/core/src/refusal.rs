@@ -20,6 +20,12 @@ pub enum Refusal {
     StepRefusedBefore,
     #[error("the lease is not the step's current one")]
     LeaseStale,
+    #[error(
+        "partial output up to byte {offset} has not come, only up to {known}: send what lies between first"
+    )]
+    PartialOutputGap { offset: u64, known: u64 },
+    #[error("an attempt shows at most 1 MiB of partial output: put the rest into the output, or elsewhere")]
+    PartialOutputTooLong,
     #[error("the revision is {actual}, not {required}")]
     RevisionMismatch { required: u64, actual: u64 },
     #[error("a project of this name exists")]
@@ -30,4 +36,11 @@ pub enum Refusal {
     KeyRevoked,
     #[error("the key expired at {0:?}")]
     KeyExpired(Timestamp),
+}
+
+impl Refusal {
+    /// Whether it is what an agent's word says that cannot be taken, and the lease is good.
+    pub fn is_of_the_word(&self) -> bool {
+        matches!(self, Self::PartialOutputGap { .. } | Self::PartialOutputTooLong)
+    }
 }

@@ -5,14 +5,14 @@
 //! session is over.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quarterdeck_core::task::command::LeaseRef;
-use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY};
+use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY, Report};
 use quarterdeck_core::{Digest, Refusal, SessionId, Span, Timestamp};
 use quarterdeck_store::rows::StepRef;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::aggregate::Op;
 use crate::engine::Shared;
@@ -33,7 +33,35 @@ pub struct SessionSender {
 /// The agent's latest word on its progress with one lease.
 struct Spoken {
     recorded_at: Timestamp,
-    waiting: Option<Command>,
+    waiting: Option<(LeaseRef, Report)>,
+}
+
+impl Spoken {
+    /// Whether something waits that watchers should see.
+    fn shows(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|(_, report)| report.partial.is_some())
+    }
+
+    /// Puts a word to what waits; answers what is to be recorded at once, in order.
+    fn gather(&mut self, lease: LeaseRef, mut report: Report, due: bool) -> Vec<(LeaseRef, Report)> {
+        let mut ready = Vec::new();
+        if let Some((earlier, mut shown)) = self.waiting.take()
+            && let Some(mut piece) = shown.partial.take()
+        {
+            if report.partial.as_ref().is_none_or(|next| piece.join(next)) {
+                report.partial = Some(piece);
+            } else {
+                ready.push((earlier, Report { partial: Some(piece), ..shown }));
+            }
+        }
+        // A checkpoint is state, not news: it is never dropped for a later word.
+        if due || report.checkpoint.is_some() {
+            ready.push((lease, report));
+        } else {
+            self.waiting = Some((lease, report));
+        }
+        ready
+    }
 }
 
 impl SessionSender {
@@ -57,12 +85,9 @@ impl SessionSender {
                 self.bye().await;
                 return false;
             }
-            Up::Progress { token, number, fraction, message, checkpoint } => {
-                let mut apart = Vec::new();
-                let checkpoint = detach(checkpoint, &mut apart);
-                let command = |lease| Command::Progress { lease, fraction, message, checkpoint };
+            Up::Progress { token, number, report } => {
                 if let Some((token, lease)) = self.lease(&token, number) {
-                    self.progress(token, command(lease), apart).await;
+                    self.progress(token, lease, report).await;
                 }
             }
             Up::Complete { token, number, output } => {
@@ -99,44 +124,59 @@ impl SessionSender {
     }
 
     /// Records progress now, or a little later together with what comes until then.
-    async fn progress(&self, token: LeaseToken, command: Command, apart: Vec<(Digest, Bytes)>) {
-        let now = self.shared.time.local();
-        let wait = {
-            let mut spoken = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-            let entry =
-                spoken.entry(token).or_insert(Spoken { recorded_at: Timestamp::default(), waiting: None });
-            let since = now.since(entry.recorded_at);
-            // A checkpoint is state, not news: it is never dropped for a later word.
-            let keep = matches!(&command, Command::Progress { checkpoint: Some(_), .. });
-            if since >= PROGRESS_EVERY || keep {
-                entry.recorded_at = now;
-                entry.waiting = None;
-                None
-            } else {
-                let first = entry.waiting.replace(command.clone()).is_none();
-                Some((first, Span::from_micros(PROGRESS_EVERY.as_micros() - since.as_micros())))
-            }
+    async fn progress(&self, token: LeaseToken, lease: LeaseRef, report: Report) {
+        let Some(permit) = self.permit().await else {
+            return;
         };
-        match wait {
-            None => self.work(token, command, apart).await,
-            Some((false, _)) => {}
-            Some((true, wait)) => {
-                let sender = self.clone();
-                self.shared.time.spawn(async move {
-                    sender.shared.time.sleep(wait).await;
-                    let waiting = {
-                        let mut spoken = sender.progress.lock().unwrap_or_else(PoisonError::into_inner);
-                        spoken.get_mut(&token).and_then(|entry| {
-                            entry.recorded_at = sender.shared.time.local();
-                            entry.waiting.take()
-                        })
-                    };
-                    if let Some(command) = waiting {
-                        sender.work(token, command, Vec::new()).await;
-                    }
-                });
-            }
+        let now = self.shared.time.local();
+        let mut spoken = self.spoken();
+        let entry =
+            spoken.entry(token).or_insert(Spoken { recorded_at: Timestamp::default(), waiting: None });
+        let since = now.since(entry.recorded_at);
+        let is_first = entry.waiting.is_none();
+        let ready = entry.gather(lease, report, since >= PROGRESS_EVERY);
+        if entry.waiting.is_none() {
+            entry.recorded_at = now;
+        } else if is_first {
+            self.record_later(token, Span::from_micros(PROGRESS_EVERY.as_micros() - since.as_micros()));
         }
+        self.record(permit, token, ready);
+    }
+
+    /// Records what waits after a while.
+    fn record_later(&self, token: LeaseToken, wait: Span) {
+        let sender = self.clone();
+        self.shared.time.spawn(async move {
+            sender.shared.time.sleep(wait).await;
+            sender.record_waiting(token).await;
+        });
+    }
+
+    async fn record_waiting(&self, token: LeaseToken) {
+        let Some(permit) = self.permit().await else {
+            return;
+        };
+        // Under the lock, so that no later word of the lease gets ahead.
+        let mut spoken = self.spoken();
+        if let Some(entry) = spoken.get_mut(&token) {
+            entry.recorded_at = self.shared.time.local();
+            self.record(permit, token, entry.waiting.take().into_iter().collect());
+        }
+    }
+
+    /// Enqueues these words; the permit is held until the last is answered.
+    fn record(&self, permit: OwnedSemaphorePermit, token: LeaseToken, words: Vec<(LeaseRef, Report)>) {
+        let (mut permit, last) = (Some(permit), words.len().saturating_sub(1));
+        for (index, (lease, report)) in words.into_iter().enumerate() {
+            let mut apart = Vec::new();
+            let report = Report { checkpoint: detach(report.checkpoint, &mut apart), ..report };
+            let permit = if index == last { permit.take() } else { None };
+            self.enqueue(permit, token, Command::Progress { lease, report }, apart);
+        }
+    }
+
+    fn spoken(&self) -> MutexGuard<'_, BTreeMap<LeaseToken, Spoken>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A message that ends the lease.
@@ -148,17 +188,29 @@ impl SessionSender {
         command: impl FnOnce(LeaseRef) -> Command,
     ) {
         if let Some((token, lease)) = self.lease(token, number) {
-            // The last word covers whatever was still waiting to be recorded.
-            self.progress.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
-            self.work(token, command(lease), apart).await;
+            // The last word covers the news that wait to be recorded, but not what was shown.
+            if self.spoken().get(&token).is_some_and(Spoken::shows) {
+                self.record_waiting(token).await;
+            }
+            self.spoken().remove(&token);
+            if let Some(permit) = self.permit().await {
+                self.enqueue(Some(permit), token, command(lease), apart);
+            }
         }
     }
 
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
     /// Enqueues now, so that order is kept, and answers after the commit.
-    async fn work(&self, token: LeaseToken, command: Command, apart: Vec<(Digest, Bytes)>) {
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-            return;
-        };
+    fn enqueue(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+        token: LeaseToken,
+        command: Command,
+        apart: Vec<(Digest, Bytes)>,
+    ) {
         let number = number_of(&command);
         let op = Op::Do(command);
         let first = self.shared.ask_later(token.task, op.clone(), apart.clone(), None);
@@ -209,6 +261,10 @@ impl SessionSender {
             // Not acknowledged: the agent keeps it and sends it again after a resume.
             Err(Error::Draining) => return,
             Err(error) if error.is_transient() => return,
+            Err(Error::Refused(why)) if why.is_of_the_word() => {
+                let (reason, message) = (RejectReason::FieldsInvalid, why.to_string());
+                Down::Reject { token: text, number, reason, message }
+            }
             Err(error) => {
                 tracing::warn!(session = %self.session, task = %token.task, %error, "an agent's message is refused");
                 let message = "the server cannot take this message; see its log".to_owned();

@@ -1,6 +1,7 @@
 //! What passes between an agent's session and the engine.
 
 use quarterdeck_core::payload::Body;
+use quarterdeck_core::task::Report;
 use quarterdeck_core::{Payload, SessionId, Span, TaskId, Timestamp};
 
 /// How long a session of an agent that calls outlives silence, unless it says.
@@ -49,7 +50,7 @@ pub struct Acquired {
 /// repetition.
 #[derive(Clone, Debug)]
 pub enum Word {
-    Progress { fraction: f64, message: String, checkpoint: Option<Payload> },
+    Progress(Report),
     Complete { output: Option<Payload> },
     Fail { reason: String, message: String, not_retryable: bool, retry_after: Option<Span> },
 }
@@ -62,9 +63,7 @@ pub enum Up {
     Progress {
         token: String,
         number: i64,
-        fraction: f64,
-        message: String,
-        checkpoint: Option<Payload>,
+        report: Report,
     },
     Complete {
         token: String,
@@ -169,6 +168,8 @@ pub enum RejectReason {
     LeaseStale,
     /// The lease token is not one of ours.
     TokenInvalid,
+    /// What the message says does not fit what was said before.
+    FieldsInvalid,
     /// The message itself cannot be taken, ever.
     Refused,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quarterdeck_core::task::command::LeaseRef;
-use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY, Task};
+use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY, Report, Task};
 use quarterdeck_core::{Digest, Payload, ProjectId, Refusal, SessionId, Span, TaskId};
 
 use crate::aggregate::{Op, Said};
@@ -57,12 +57,12 @@ impl Shared {
         let lease = LeaseRef { step: token.step, session, token: token.sequence, number: None };
         let mut apart = Vec::new();
         let command = match word {
-            Word::Progress { fraction, message, checkpoint: None } => {
-                return self.take_progress(token.task, lease, fraction, message).await;
+            Word::Progress(report) if report.is_news_only() => {
+                return self.take_news(token.task, lease, report).await;
             }
-            Word::Progress { fraction, message, checkpoint } => {
-                let checkpoint = detach(checkpoint, &mut apart);
-                Command::Progress { lease, fraction, message, checkpoint }
+            Word::Progress(report) => {
+                let checkpoint = detach(report.checkpoint, &mut apart);
+                Command::Progress { lease, report: Report { checkpoint, ..report } }
             }
             Word::Complete { output } => {
                 let output = detach(output, &mut apart);
@@ -77,19 +77,13 @@ impl Shared {
     }
 
     /// Records progress now, or a little later: an agent that says too much waits.
-    async fn take_progress(
-        self: &Arc<Self>,
-        task: TaskId,
-        lease: LeaseRef,
-        fraction: f64,
-        message: String,
-    ) -> Result<()> {
-        let command = Command::Progress { lease, fraction, message: message.clone(), checkpoint: None };
+    async fn take_news(self: &Arc<Self>, task: TaskId, lease: LeaseRef, report: Report) -> Result<()> {
+        let command = Command::Progress { lease, report: report.clone() };
         let after = self.take_command(task, command.clone(), Vec::new()).await?;
         let held = after.as_ref().and_then(|task| task.step(lease.step)).and_then(|step| step.lease());
         let recorded = held.and_then(|held| held.progress.as_ref());
-        let Some(last) = recorded.filter(|last| (last.fraction, &last.message) != (fraction, &message))
-        else {
+        let said = (report.fraction, &report.message);
+        let Some(last) = recorded.filter(|last| (last.fraction, &last.message) != said) else {
             return Ok(());
         };
         let since = self.time.now().since(last.at).min(PROGRESS_EVERY);
@@ -108,6 +102,7 @@ impl Shared {
         match self.ask(task, Op::Do(command), apart, None).await {
             Ok(Said::Task(task)) => Ok(Some(task)),
             Ok(Said::Duplicate) => Ok(None),
+            Err(Error::Refused(why)) if why.is_of_the_word() => Err(why.into()),
             Err(Error::Refused(_) | Error::NotFound(_)) => Err(stale()),
             Err(error) => Err(error),
         }

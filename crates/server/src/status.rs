@@ -285,6 +285,14 @@ fn of_refusal(refusal: &Refusal) -> Answer {
             of_fault(&Fault::Defect)
         }
         Refusal::LeaseStale => answer(FailedPrecondition, Reason::LeaseStale, text),
+        Refusal::PartialOutputGap { .. } => {
+            let field = Violation { field: "partial_offset".to_owned(), description: text.clone() };
+            answer(InvalidArgument, Reason::FieldsInvalid, text).fields(vec![field])
+        }
+        Refusal::PartialOutputTooLong => {
+            let field = Violation { field: "partial_output".to_owned(), description: text.clone() };
+            answer(InvalidArgument, Reason::FieldsInvalid, text).fields(vec![field])
+        }
         Refusal::RevisionMismatch { required, actual } => {
             answer(Aborted, Reason::RevisionMismatch, text).with("required", required).with("actual", actual)
         }

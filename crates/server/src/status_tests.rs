@@ -31,6 +31,11 @@ fn every_error_has_its_status() {
         (refused(Refusal::TaskNotRetryable), "FailedPrecondition TASK_NOT_RETRYABLE -"),
         (refused(Refusal::StepNotFound { step_key: "a".into() }), "NotFound STEP_NOT_FOUND - step_key=a"),
         (refused(Refusal::StepNotReady), "Internal INTERNAL -"),
+        (
+            refused(Refusal::PartialOutputGap { offset: 2, known: 1 }),
+            "InvalidArgument FIELDS_INVALID partial_offset",
+        ),
+        (refused(Refusal::PartialOutputTooLong), "InvalidArgument FIELDS_INVALID partial_output"),
         (refused(Refusal::LeaseStale), "FailedPrecondition LEASE_STALE -"),
         (
             refused(Refusal::RevisionMismatch { required: 1, actual: 2 }),

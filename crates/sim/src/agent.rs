@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use quarterdeck_core::Payload;
+use quarterdeck_core::task::Report;
 use quarterdeck_engine::Error;
 use quarterdeck_engine::session::{Assignment, Down, GoAwayCause, Hello, RejectReason, Up};
 
@@ -382,7 +383,8 @@ impl Agent {
                     let size = if self.dice.chance(0.2) { 5_000 } else { 10 };
                     Payload::new("text/plain", "c".repeat(size).into())
                 });
-                Up::Progress { token, number, fraction: 0.5, message: mark, checkpoint }
+                let report = Report { fraction: 0.5, message: mark, checkpoint, partial: None };
+                Up::Progress { token, number, report }
             }
             Word::Complete => {
                 let output = Some(Payload::new("text/plain", mark.into()));

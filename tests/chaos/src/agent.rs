@@ -379,7 +379,14 @@ impl Agent {
                     let size = if self.dice.chance(0.2) { 5_000 } else { 10 };
                     Payload::text("c".repeat(size)).into_proto()
                 });
-                Up::Progress(Progress { lease_token, number, fraction: 0.5, message: mark, checkpoint })
+                Up::Progress(Progress {
+                    lease_token,
+                    number,
+                    fraction: 0.5,
+                    message: mark,
+                    checkpoint,
+                    ..Progress::default()
+                })
             }
             Word::Complete => {
                 let output = Some(Payload::bytes("text/plain", mark).into_proto());

@@ -1,7 +1,7 @@
 //! What a handler knows of its step, and what it can say while at work.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use quarterdeck_api::orchestration::v1 as pb;
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use super::outcome::{Draft, check_payload};
+use super::outcome::{Draft, MAX_SHOWN, check_payload};
 use super::running::Update;
 use crate::client::Client;
 use crate::error::Error;
@@ -32,6 +32,16 @@ struct Step {
     checkpoint: Option<Payload>,
     deadline: Option<SystemTime>,
     progress_timeout: Option<Duration>,
+    said: Mutex<Said>,
+}
+
+/// What was said of the attempt so far.
+#[derive(Default)]
+struct Said {
+    fraction: f64,
+    message: String,
+    /// Bytes of partial output.
+    shown: usize,
 }
 
 impl StepContext {
@@ -46,6 +56,7 @@ impl StepContext {
             checkpoint: assign.checkpoint.take().map(Payload::from),
             deadline: assign.deadline.and_then(|time| SystemTime::try_from(time).ok()),
             progress_timeout: assign.progress_timeout.and_then(|wait| Duration::try_from(wait).ok()),
+            said: Mutex::default(),
             assign,
         };
         Self { step: Arc::new(step), cancel, updates, client }
@@ -187,7 +198,36 @@ impl StepContext {
         Ok(())
     }
 
+    /// Text that watchers see at once, after what was shown before: what a model has
+    /// written so far, say. It restarts the progress timeout and is no part of the
+    /// step's output; a new attempt begins anew.
+    ///
+    /// # Errors
+    /// The attempt has shown 1 MiB; then nothing of the text is shown.
+    pub async fn partial_output(&self, text: impl AsRef<str>) -> Result<(), Error> {
+        let text: String = text.as_ref().chars().filter(|c| *c != '\0').collect();
+        let draft = {
+            let mut said = self.said();
+            if said.shown + text.len() > MAX_SHOWN {
+                let why = format!("an attempt shows at most {MAX_SHOWN} bytes of partial output");
+                return Err(Error::client(Code::InvalidArgument, why));
+            }
+            said.shown += text.len();
+            Draft { partial: text, ..Draft::new(said.fraction, &said.message, None) }
+        };
+        self.say(draft).await;
+        Ok(())
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.step.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn say(&self, draft: Draft) {
+        {
+            let mut said = self.said();
+            (said.fraction, said.message) = (draft.fraction, draft.message.clone());
+        }
         let update = Update { lease_token: self.lease_token().to_owned(), draft };
         // Fails only where the worker has ended, and then nobody wants to know.
         let _ = self.updates.send(update).await;

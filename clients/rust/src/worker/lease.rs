@@ -2,9 +2,9 @@
 //!
 //! Invariants: messages of a lease are numbered from 1 without gaps; a number, once
 //! given, belongs to its message for ever, and that message stays here until it is
-//! acknowledged or the lease ends. A lease holds at most two sent progress messages (one that is on its
-//! way and one that had to go ahead of a failure), one that waits, and one final message:
-//! the book is bounded by the slots.
+//! acknowledged or the lease ends. A lease holds at most one progress message that is on its
+//! way, one that waits, what of that had to go ahead of the end, and one final message:
+//! the book is bounded by the slots and the limit of partial output.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,6 +28,8 @@ struct Lease {
     unacknowledged: VecDeque<Message>,
     /// Waits until the progress before it is acknowledged; a later one takes its place.
     waiting: Option<Draft>,
+    /// Bytes of partial output that were sent.
+    shown: usize,
     /// True once the final message is among the unacknowledged.
     finished: bool,
 }
@@ -38,8 +40,14 @@ impl Book {
         if self.leases.contains_key(token) {
             return false;
         }
-        let lease =
-            Lease { cancel, next_number: 1, unacknowledged: VecDeque::new(), waiting: None, finished: false };
+        let lease = Lease {
+            cancel,
+            next_number: 1,
+            unacknowledged: VecDeque::new(),
+            waiting: None,
+            shown: 0,
+            finished: false,
+        };
         self.leases.insert(token.to_owned(), lease);
         true
     }
@@ -82,12 +90,11 @@ impl Book {
             return Vec::new();
         };
         let mut messages = Vec::new();
-        // Of the progress that waits only a checkpoint matters still, and only to a next attempt.
-        let last = lease.waiting.take();
-        if matches!(outcome, Outcome::Fail { .. })
-            && let Some(draft) = last.filter(|draft| draft.checkpoint.is_some())
-        {
-            messages.push(lease.number(|number| progress(token, number, draft)));
+        // Of the progress that waits partial output matters still, and to a next attempt a checkpoint.
+        let failed = matches!(outcome, Outcome::Fail { .. });
+        lease.waiting.take_if(|draft| draft.partial.is_empty() && !(failed && draft.checkpoint.is_some()));
+        while let Some(draft) = lease.waiting.take() {
+            messages.push(lease.word(token, draft));
         }
         lease.finished = true;
         messages.push(lease.number(|number| ended(token, number, outcome)));
@@ -164,7 +171,15 @@ impl Lease {
             return None;
         }
         let draft = self.waiting.take()?;
-        Some(self.number(|number| progress(token, number, draft)))
+        Some(self.word(token, draft))
+    }
+
+    /// A message of this draft; what does not fit into it waits on.
+    fn word(&mut self, token: &str, mut draft: Draft) -> Message {
+        self.waiting = draft.cut();
+        let offset = self.shown as i64;
+        self.shown += draft.partial.len();
+        self.number(|number| progress(token, number, offset, draft))
     }
 
     fn number(&mut self, message: impl FnOnce(i64) -> Message) -> Message {
@@ -175,13 +190,15 @@ impl Lease {
     }
 }
 
-fn progress(token: &str, number: i64, draft: Draft) -> Message {
+fn progress(token: &str, number: i64, partial_offset: i64, draft: Draft) -> Message {
     Message::Progress(pb::Progress {
         lease_token: token.to_owned(),
         number,
         fraction: draft.fraction,
         message: draft.message,
         checkpoint: draft.checkpoint,
+        partial_output: draft.partial,
+        partial_offset,
     })
 }
 
@@ -271,6 +288,27 @@ mod tests {
         assert_eq!((progress.number, fail.number), (2, 3));
         assert_eq!(progress.fraction, 0.3);
         assert_eq!(progress.checkpoint, Payload::text("so far").into());
+    }
+
+    #[test]
+    fn partial_output_is_sent_whole_in_pieces_ahead_of_the_end() {
+        let (mut book, _) = book();
+        let show = |text: &str| Draft { partial: text.to_owned(), ..at(0.5) };
+        let text = |messages: &[Message]| -> Vec<(i64, String)> {
+            let piece = |message: &Message| match message {
+                Message::Progress(word) => Some((word.partial_offset, word.partial_output.clone())),
+                _ => None,
+            };
+            messages.iter().filter_map(piece).collect()
+        };
+        assert_eq!(text(&book.progress("l", show("a"))), [(0, "a".to_owned())]);
+        assert!(book.progress("l", show(&"é".repeat(3_000))).is_empty());
+        assert!(book.progress("l", at(0.6)).is_empty(), "later news do not drop it");
+        let second = text(&book.acknowledged("l", 1));
+        assert_eq!((second[0].0, second[0].1.len()), (1, 4_096));
+        let messages = book.finish("l", done());
+        assert_eq!(text(&messages), [(4_097, "é".repeat(952))]);
+        assert_eq!(numbers(&messages), [3, 4]);
     }
 
     #[test]

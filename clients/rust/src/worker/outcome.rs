@@ -16,6 +16,10 @@ const MAX_CONTENT: usize = 262_144;
 const MAX_REASON: usize = 64;
 const MAX_FAIL_MESSAGE: usize = 4_000;
 const MAX_SHORT_MESSAGE: usize = 1_000;
+/// Bytes of partial output in one message.
+const MAX_PIECE: usize = 4_096;
+/// Bytes of partial output of one attempt.
+pub(super) const MAX_SHOWN: usize = 1 << 20;
 /// Longest wait that an agent may ask for: 7 days.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(604_800);
 
@@ -120,6 +124,8 @@ pub(super) struct Draft {
     pub(super) fraction: f64,
     pub(super) message: String,
     pub(super) checkpoint: Option<payload::Payload>,
+    /// Partial output that was not sent yet.
+    pub(super) partial: String,
 }
 
 impl Draft {
@@ -128,12 +134,22 @@ impl Draft {
             fraction: if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) },
             message: words(message, MAX_SHORT_MESSAGE),
             checkpoint: checkpoint.map(Payload::into_proto),
+            partial: String::new(),
         }
     }
 
-    /// The later word wins, but a checkpoint is not lost with the earlier one.
+    /// The later word wins, but neither a checkpoint nor partial output is lost with
+    /// the earlier one.
     pub(super) fn superseded_by(self, later: Self) -> Self {
-        Self { checkpoint: later.checkpoint.or(self.checkpoint), ..later }
+        let partial = self.partial + &later.partial;
+        Self { checkpoint: later.checkpoint.or(self.checkpoint), partial, ..later }
+    }
+
+    /// Cuts off the partial output that does not fit into one message.
+    pub(super) fn cut(&mut self) -> Option<Self> {
+        let end = (0..=MAX_PIECE.min(self.partial.len())).rev().find(|&at| self.partial.is_char_boundary(at));
+        let partial = self.partial.split_off(end.unwrap_or_default());
+        (!partial.is_empty()).then(|| Self { partial, checkpoint: None, ..self.clone() })
     }
 }
 

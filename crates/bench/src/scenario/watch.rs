@@ -255,7 +255,7 @@ impl Speaker {
                     let fraction = word as f64 / words as f64;
                     let message = word.to_string();
                     self.words.push(Word { sent: clock::now(), acknowledged: None });
-                    let progress = pb::Progress { lease_token, number, fraction, message, checkpoint: None };
+                    let progress = pb::Progress { lease_token, number, fraction, message, ..pb::Progress::default() };
                     self.send(Up::Progress(progress)).await?;
                 }
             }

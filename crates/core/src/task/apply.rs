@@ -102,8 +102,15 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
         Event::Created(_) => {}
         Event::Assigned { step, attempt, session, agent } => {
             let token = recorded.sequence;
-            let lease =
-                Lease { token, session: *session, started_at: at, heard_at: at, number: 0, progress: None };
+            let lease = Lease {
+                token,
+                session: *session,
+                started_at: at,
+                heard_at: at,
+                number: 0,
+                progress: None,
+                partial: 0,
+            };
             if let Some(state) = task.steps.get_mut(usize::from(*step)) {
                 state.attempt = *attempt;
                 state.refused_by = None;
@@ -111,7 +118,7 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
             }
             shift(task, *step, Phase::Running(lease), at, &mut moves);
         }
-        Event::Progressed { step, number, fraction, message, checkpoint } => {
+        Event::Progressed { step, number, fraction, message, checkpoint, partial } => {
             let Some(state) = task.steps.get_mut(usize::from(*step)) else {
                 return moves;
             };
@@ -121,6 +128,7 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
             if let Phase::Running(lease) = &mut state.phase {
                 lease.number = *number;
                 lease.heard_at = at;
+                lease.partial += partial.as_ref().map_or(0, |piece| piece.text.len() as u64);
                 lease.progress = Some(Progress { fraction: *fraction, message: message.clone(), at });
             }
         }

@@ -7,6 +7,8 @@ use crate::payload::Payload;
 use crate::plan::{Plan, StepIndex};
 use crate::time::Span;
 
+use super::partial::Partial;
+
 /// A task to create.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTask {
@@ -33,9 +35,7 @@ pub enum Command {
     },
     Progress {
         lease: LeaseRef,
-        fraction: f64,
-        message: String,
-        checkpoint: Option<Payload>,
+        report: Report,
     },
     Complete {
         lease: LeaseRef,
@@ -58,6 +58,25 @@ pub enum Command {
     },
     /// Do what the time asks for.
     Tick,
+}
+
+/// An agent's word on how far it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// 0 to 1.
+    pub fraction: f64,
+    pub message: String,
+    /// For the next attempt, should this one fail.
+    pub checkpoint: Option<Payload>,
+    /// What watchers see meanwhile.
+    pub partial: Option<Partial>,
+}
+
+impl Report {
+    /// Whether a later word makes this one superfluous.
+    pub fn is_news_only(&self) -> bool {
+        self.checkpoint.is_none() && self.partial.is_none()
+    }
 }
 
 /// An agent's message about a lease.

@@ -11,7 +11,7 @@ use crate::id::TaskId;
 use crate::plan::{StepIndex, StepSpec};
 use crate::refusal::Refusal;
 
-use super::command::{Command, LeaseRef, NewTask};
+use super::command::{Command, LeaseRef, NewTask, Report};
 use super::deadline::{Due, due};
 use super::event::{Created, Event, Failure, FailureCode, Next, StopCode, StopReason};
 use super::state::{LastWord, Lease, Phase, State, Step, Task};
@@ -72,13 +72,17 @@ pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Re
                 _ => Err(Refusal::StepNotReady),
             }
         }
-        Command::Progress { lease, fraction, message, checkpoint } => {
+        Command::Progress { lease, report } => {
             word(task, lease, None, |_, state, number| {
                 // Who numbers words is held up before it comes to this.
-                if lease.number.is_none() && checkpoint.is_none() && just_recorded(state, ctx) {
-                    return Vec::new();
+                if lease.number.is_none() && report.is_news_only() && just_recorded(state, ctx) {
+                    return Ok(Vec::new());
                 }
-                vec![Event::Progressed { step: lease.step, number, fraction, message, checkpoint }]
+                let Report { fraction, message, checkpoint, partial } = report;
+                let known = state.lease().map_or(0, |held| held.partial);
+                let partial = partial.map(|piece| piece.after(known)).transpose()?.flatten();
+                let step = lease.step;
+                Ok(vec![Event::Progressed { step, number, fraction, message, checkpoint, partial }])
             })
         }
         Command::Complete { lease, output } => {
@@ -89,7 +93,7 @@ pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Re
                     let stop = StopReason::plain(StopCode::Completed);
                     events.push(Event::Ended { state: State::Succeeded, stop });
                 }
-                events
+                Ok(events)
             })
         }
         Command::Fail { lease, reason, message, not_retryable, retry_after } => {
@@ -101,12 +105,12 @@ pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Re
                 } else {
                     after_failure(lease.step, spec, step, retry_after, ctx)
                 };
-                failed(lease.step, number, failure, verdict)
+                Ok(failed(lease.step, number, failure, verdict))
             })
         }
         Command::Refuse { lease, message } => word(task, lease, Some(LastWord::Refuse), |_, step, number| {
             let agent = step.agent.clone().unwrap_or_default();
-            vec![Event::Refused { step: lease.step, number, agent, message }]
+            Ok(vec![Event::Refused { step: lease.step, number, agent, message }])
         }),
         Command::SessionLost { session } => Ok(session_lost(task, session)),
         Command::Tick => Ok(tick(task, ctx)),
@@ -149,7 +153,7 @@ fn word(
     task: &Task,
     lease: LeaseRef,
     ends: Option<LastWord>,
-    accept: impl FnOnce(&StepSpec, &Step, i64) -> Vec<Event>,
+    accept: impl FnOnce(&StepSpec, &Step, i64) -> Result<Vec<Event>, Refusal>,
 ) -> Result<Vec<Event>, Refusal> {
     let (Some(spec), Some(step)) = (task.spec(lease.step), task.step(lease.step)) else {
         return Err(Refusal::LeaseStale);
@@ -161,7 +165,7 @@ fn word(
                 Some(number) => number,
                 None => held.number.saturating_add(i64::from(ends.is_some())),
             };
-            Ok(accept(spec, step, number))
+            accept(spec, step, number)
         }
         (_, Some(closed)) if (closed.token, closed.session) == (lease.token, lease.session) => {
             let repeated = match lease.number {

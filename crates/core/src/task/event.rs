@@ -11,6 +11,7 @@ use crate::plan::{Plan, StepIndex};
 use crate::stream::{Kind, StreamEvent};
 use crate::time::Timestamp;
 
+use super::partial::Partial;
 use super::state::State;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub enum Event {
         message: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Payload>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        partial: Option<Partial>,
     },
     /// The agent gave the step back untouched.
     Refused { step: StepIndex, number: i64, agent: String, message: String },

@@ -7,6 +7,7 @@
 //! - [`apply`]: what an event does; also where steps move between being
 //!   unavailable, ready and leased, which is what projections follow
 //! - [`lease`]: the token that binds an agent's word to one attempt
+//! - [`partial`]: the text that an attempt shows while it is at work
 //! - [`deadline`]: everything that happens by time alone
 //!
 //! Invariants, walked by `tests`: an ended task takes no event; a step is leased
@@ -20,17 +21,19 @@ pub mod deadline;
 pub mod decide;
 pub mod event;
 pub mod lease;
+pub mod partial;
 pub mod state;
 
 #[cfg(test)]
 mod tests;
 
 pub use apply::{Move, Place, apply, opened};
-pub use command::{Command, NewTask};
+pub use command::{Command, NewTask, Report};
 pub use deadline::next_deadline;
 pub use decide::{create, decide, retry};
 pub use event::{Event, Failure, FailureCode, Next, StopCode, StopReason};
 pub use lease::LeaseToken;
+pub use partial::Partial;
 pub use state::{Closed, LastWord, Lease, Phase, Progress, State, Step, Task};
 
 /// A step that loses its agent this often fails: something about it kills agents.

@@ -118,6 +118,8 @@ pub struct Lease {
     /// Number of the agent's last recorded message about this lease.
     pub number: i64,
     pub progress: Option<Progress>,
+    /// Bytes of its partial output so far.
+    pub partial: u64,
 }
 
 /// A lease that its agent has ended.

@@ -126,7 +126,7 @@ fn fail(lease: LeaseRef, reason: &str) -> Command {
 }
 
 fn progress(lease: LeaseRef) -> Command {
-    Command::Progress { lease, fraction: 0.5, message: String::new(), checkpoint: None }
+    Command::Progress { lease, report: Report { fraction: 0.5, ..Report::default() } }
 }
 
 fn two() -> History {
@@ -273,12 +273,39 @@ fn unnumbered_words_leave_the_numbers_of_a_stream_alone() {
     history.now += PROGRESS_EVERY.as_micros();
     assert!(matches!(history.ask(progress(plain)).unwrap()[..], [Event::Progressed { number: 1, .. }]));
     let checkpoint = Some(crate::Payload::new("text/plain", "half".into()));
-    let saved = Command::Progress { lease: plain, fraction: 0.5, message: String::new(), checkpoint };
+    let saved = Command::Progress { lease: plain, report: Report { checkpoint, ..Report::default() } };
     assert_eq!(history.ask(saved).unwrap().len(), 1, "a checkpoint is state, not news");
     let complete = |lease| Command::Complete { lease, output: None };
     assert!(matches!(history.ask(complete(plain)).unwrap()[..], [Event::Succeeded { number: 2, .. }]));
     let last = LeaseRef { number: Some(3), ..first };
     assert_eq!(history.ask(complete(last)), Err(Refusal::LeaseStale), "what comes later does not count");
+}
+
+#[test]
+fn partial_output_is_recorded_once_and_without_gaps() {
+    let mut history = two();
+    history.assign(0);
+    let show = |lease, offset, text: &str| Command::Progress {
+        lease,
+        report: Report { partial: Some(Partial { offset, text: text.to_owned() }), ..Report::default() },
+    };
+    let shown = |events: &[Event]| match events {
+        [Event::Progressed { partial: Some(piece), .. }] => (piece.offset, piece.text.clone()),
+        other => panic!("{other:?}"),
+    };
+    let plain = history.unnumbered(0);
+    assert_eq!(shown(&history.ask(show(plain, 0, "Once upon")).unwrap()), (0, "Once upon".to_owned()));
+    // A call that was sent again, at once and with more to say.
+    let more = history.ask(show(plain, 0, "Once upon a time")).unwrap();
+    assert_eq!(shown(&more), (9, " a time".to_owned()));
+    let gap = Refusal::PartialOutputGap { offset: 20, known: 16 };
+    assert_eq!(history.ask(show(plain, 20, "!")), Err(gap));
+    assert_eq!(history.task.step(0).unwrap().lease().unwrap().partial, 16);
+
+    history.ask(Command::SessionLost { session: session(1) }).unwrap();
+    history.assign(0);
+    let next = history.unnumbered(0);
+    assert_eq!(shown(&history.ask(show(next, 0, "Anew")).unwrap()), (0, "Anew".to_owned()));
 }
 
 #[test]

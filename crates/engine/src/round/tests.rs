@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use quarterdeck_core::plan::{RetryPolicy, StepSpec, Timeouts};
 use quarterdeck_core::task::command::LeaseRef;
-use quarterdeck_core::task::{NewTask, Phase};
+use quarterdeck_core::task::{NewTask, Phase, Report};
 use quarterdeck_core::{Plan, Span};
 
 use super::*;
@@ -104,7 +104,7 @@ fn command(task: &Task, draw: (u8, u16, u8)) -> Command {
     };
     match kind {
         0..=2 => Command::Assign { step, session: session(from), agent: "a".into() },
-        3 => Command::Progress { lease, fraction: 0.1, message: String::new(), checkpoint: None },
+        3 => Command::Progress { lease, report: Report { fraction: 0.1, ..Report::default() } },
         4 | 5 => Command::Complete { lease, output: None },
         6 => Command::Fail {
             lease,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use quarterdeck_core::task::{Event, State, Task};
+use quarterdeck_core::task::{Event, Report, State, Task};
 use quarterdeck_core::{Refusal, Span};
 use quarterdeck_engine::session::{Acquired, Assignment, Hello, Poll, RevokeCause, Up, Word};
 use quarterdeck_engine::{Engine, Error};
@@ -232,7 +232,7 @@ async fn a_repeated_completion_counts_once_and_another_word_does_not() {
             retry_after: None,
         };
         assert_eq!(replica.engine.say(&caller(), &assignment.token, fail).await, stale());
-        let progress = Word::Progress { fraction: 0.5, message: String::new(), checkpoint: None };
+        let progress = Word::Progress(Report { fraction: 0.5, ..Report::default() });
         assert_eq!(replica.engine.say(&caller(), &assignment.token, progress).await, stale());
     }
     // Its session may end: what counted has counted.
@@ -255,7 +255,7 @@ async fn an_agent_that_reports_too_often_waits_and_its_last_word_is_recorded() {
     let began = one.engine.now();
     for turn in 1..=6 {
         let fraction = f64::from(turn) / 10.0;
-        let word = Word::Progress { fraction, message: String::new(), checkpoint: None };
+        let word = Word::Progress(Report { fraction, ..Report::default() });
         let replica = if turn % 2 == 0 { &one } else { &two };
         replica.engine.say(&caller(), &assignment.token, word).await.unwrap();
         let now = two.engine.get_task(&caller(), &task.id.to_string()).await.unwrap();
@@ -339,7 +339,7 @@ async fn a_session_outlives_a_waiting_call_and_then_its_own_lease() {
     let mut turns = tokio::time::interval(Duration::from_millis(900));
     for _ in 0..6 {
         turns.tick().await;
-        let word = Word::Progress { fraction: 0.1, message: String::new(), checkpoint: None };
+        let word = Word::Progress(Report { fraction: 0.1, ..Report::default() });
         replica.engine.say(&caller(), &kept.token, word).await.unwrap();
     }
     // Silent for its lease, it has lost its step.

@@ -22,12 +22,16 @@ pub fn to_wire(task: TaskId, recorded: &Recorded<Event>, plan: &Plan, room: &mut
             agent: agent.clone(),
             session_id: session.to_string(),
         }),
-        Event::Progressed { step, number: _, fraction, message, checkpoint } => {
+        Event::Progressed { step, number: _, fraction, message, checkpoint, partial } => {
+            let (partial_offset, partial_output) =
+                partial.as_ref().map(|piece| (int64(piece.offset), piece.text.clone())).unwrap_or_default();
             Kind::StepProgressed(pb::StepProgressed {
                 step_key: key(*step),
                 fraction: *fraction,
                 message: message.clone(),
                 checkpoint: checkpoint.is_some(),
+                partial_output,
+                partial_offset,
             })
         }
         Event::Refused { step, number: _, agent, message } => Kind::StepRefused(pb::StepRefused {

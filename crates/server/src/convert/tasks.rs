@@ -66,7 +66,7 @@ pub fn row(row: TaskRow, project: &str) -> pb::Task {
 }
 
 fn step_to_wire(spec: &StepSpec, step: &Step, stored: &Stored, room: &mut Room) -> pb::Step {
-    let progress = step.lease().and_then(|lease| lease.progress.as_ref());
+    let progress = step.lease().and_then(|lease| Some((lease.progress.as_ref()?, lease.partial)));
     pb::Step {
         key: spec.key.clone(),
         capability: spec.capability.clone(),
@@ -78,10 +78,11 @@ fn step_to_wire(spec: &StepSpec, step: &Step, stored: &Stored, room: &mut Room) 
         input: spec.input.as_ref().map(|input| payload::to_wire(input, stored, room)),
         output: step.output.as_ref().map(|output| payload::to_wire(output, stored, room)),
         last_failure: step.last_failure.as_ref().map(failure),
-        progress: progress.map(|progress| pb::StepProgress {
+        progress: progress.map(|(progress, partial)| pb::StepProgress {
             fraction: progress.fraction,
             message: progress.message.clone(),
             time: Some(time::timestamp(progress.at)),
+            partial_output_size: int64(partial),
         }),
         update_time: Some(time::timestamp(step.since)),
         reused: step.reused,

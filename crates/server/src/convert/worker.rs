@@ -2,6 +2,7 @@
 
 use quarterdeck_api::errors::v1::Reason;
 use quarterdeck_api::orchestration::v1 as pb;
+use quarterdeck_core::task::{Partial, Report};
 use quarterdeck_core::{Payload, Span};
 use quarterdeck_engine::session::{
     Acquired, Assignment, CALLED_LEASE, Down, GoAwayCause, Hello, Poll, RejectReason, RevokeCause, Up, Word,
@@ -40,9 +41,12 @@ pub fn up(wire: pb::SessionRequest) -> Result<Up, Failure> {
         Some(Message::Progress(word)) => Up::Progress {
             token: word.lease_token,
             number: word.number,
-            fraction: word.fraction,
-            message: word.message,
-            checkpoint: payload::from_wire("progress.checkpoint", word.checkpoint)?,
+            report: Report {
+                fraction: word.fraction,
+                message: word.message,
+                checkpoint: payload::from_wire("progress.checkpoint", word.checkpoint)?,
+                partial: partial(word.partial_offset, word.partial_output),
+            },
         },
         Some(Message::Complete(word)) => Up::Complete {
             token: word.lease_token,
@@ -131,9 +135,18 @@ pub fn acquired(acquired: Acquired) -> pb::AcquireStepsResponse {
 
 /// A word on progress, and the lease that it is about.
 pub fn progress(wire: pb::ReportProgressRequest) -> Result<(String, Word), Failure> {
-    let checkpoint = payload::from_wire("checkpoint", wire.checkpoint)?;
-    let (fraction, message) = (wire.fraction, wire.message);
-    Ok((wire.lease_token, Word::Progress { fraction, message, checkpoint }))
+    let report = Report {
+        fraction: wire.fraction,
+        message: wire.message,
+        checkpoint: payload::from_wire("checkpoint", wire.checkpoint)?,
+        partial: partial(wire.partial_offset, wire.partial_output),
+    };
+    Ok((wire.lease_token, Word::Progress(report)))
+}
+
+fn partial(offset: i64, text: String) -> Option<Partial> {
+    let offset = u64::try_from(offset).unwrap_or_default();
+    (!text.is_empty()).then_some(Partial { offset, text })
 }
 
 /// A completion, and the lease that it is about.
@@ -183,6 +196,7 @@ fn assign(assignment: Assignment, room: &mut Room) -> pb::Assign {
 fn reject_reason(reason: RejectReason) -> String {
     let reason = match reason {
         RejectReason::LeaseStale => Reason::LeaseStale,
+        RejectReason::FieldsInvalid => Reason::FieldsInvalid,
         RejectReason::TokenInvalid | RejectReason::Refused => Reason::SessionProtocol,
     };
     reason.as_str_name().trim_start_matches("REASON_").to_owned()

@@ -2,9 +2,9 @@
 
 Invariants: messages of a lease are numbered from 1 without gaps; a number, once given,
 belongs to its message for ever, and that message stays here until it is acknowledged or
-the lease ends. A lease holds at most two sent words on progress (one that is on its way
-and one that had to go ahead of a failure), one that waits, and one final message: the
-book is bounded by the slots.
+the lease ends. A lease holds at most one word on progress that is on its way, one that
+waits, what of that had to go ahead of the end, and one final message: the book is
+bounded by the slots and the limit of partial output.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class _Lease:
     next_number: int = 1
     unacknowledged: list[Message] = field(default_factory=list)
     waiting: Draft | None = None
+    shown: int = 0
     finished: bool = False
 
     def number(self, make: Number) -> Message:
@@ -40,8 +41,14 @@ class _Lease:
         """The word on progress that waits, unless one is on its way."""
         if self.finished or self.unacknowledged or self.waiting is None:
             return []
-        draft, self.waiting = self.waiting, None
-        return [self.number(lambda number: _progress(token, number, draft))]
+        return [self.word(token, self.waiting)]
+
+    def word(self, token: str, draft: Draft) -> Message:
+        """A message of this draft; what does not fit into it waits on."""
+        now, self.waiting = draft.cut()
+        offset = self.shown
+        self.shown += len(now.partial.encode())
+        return self.number(lambda number: _progress(token, number, offset, now))
 
 
 class Book:
@@ -82,10 +89,12 @@ class Book:
         if lease is None or lease.finished:
             return []
         messages = []
-        # Of the progress that waits only a checkpoint matters still, and only to a next attempt.
-        last, lease.waiting = lease.waiting, None
-        if isinstance(outcome, Failed) and last is not None and last.checkpoint is not None:
-            messages.append(lease.number(lambda number: _progress(token, number, last)))
+        # Of the progress that waits partial output matters still, and to a next attempt a checkpoint.
+        last = lease.waiting
+        if last is not None and not last.partial and not (isinstance(outcome, Failed) and last.checkpoint):
+            lease.waiting = None
+        while lease.waiting is not None:
+            messages.append(lease.word(token, lease.waiting))
         lease.finished = True
         messages.append(lease.number(lambda number: _final(token, number, outcome)))
         return messages
@@ -144,8 +153,15 @@ def number_of(message: Message) -> int:
     return int(getattr(message, kind).number) if kind else 0
 
 
-def _progress(token: str, number: int, draft: Draft) -> Message:
-    progress = pb.Progress(lease_token=token, number=number, fraction=draft.fraction, message=draft.message)
+def _progress(token: str, number: int, offset: int, draft: Draft) -> Message:
+    progress = pb.Progress(
+        lease_token=token,
+        number=number,
+        fraction=draft.fraction,
+        message=draft.message,
+        partial_output=draft.partial,
+        partial_offset=offset,
+    )
     if draft.checkpoint is not None:
         progress.checkpoint.CopyFrom(draft.checkpoint.proto)
     return Message(progress=progress)

@@ -10,7 +10,7 @@ from quarterdeck._durations import from_proto
 from quarterdeck._payload import Payload
 from quarterdeck._typed import to_payload
 from quarterdeck.orchestration.v1 import worker_service_pb2 as pb
-from quarterdeck.worker._outcome import Draft
+from quarterdeck.worker._outcome import MAX_SHOWN, Draft
 
 if TYPE_CHECKING:
     from quarterdeck._client import Client
@@ -29,6 +29,7 @@ class Context:
         self._client = client
         self._say = say
         self._last = Draft(0.0, "")
+        self._shown = 0
 
     @property
     def task_id(self) -> str:
@@ -106,6 +107,19 @@ class Context:
         checkpoint = to_payload(state)
         checkpoint.check()
         self._say(self.lease_token, Draft(self._last.fraction, self._last.message, checkpoint))
+
+    def partial_output(self, text: str) -> None:
+        """Text that watchers see at once, after what was shown before: what a model has written so far, say.
+
+        It restarts the progress timeout and is no part of the step's output; a new attempt begins
+        anew. ValueError where the attempt would show more than 1 MiB; then nothing of it is shown.
+        """
+        text = text.replace("\0", "").encode(errors="replace").decode()
+        self._shown += (size := len(text.encode()))
+        if self._shown > MAX_SHOWN:
+            self._shown -= size
+            raise ValueError(f"an attempt shows at most {MAX_SHOWN} bytes of partial output")
+        self._say(self.lease_token, Draft(self._last.fraction, self._last.message, partial=text))
 
     async def dependency(self, step_key: str) -> Payload:
         """Output of a step that this one comes after; fetched where the assignment left it out.

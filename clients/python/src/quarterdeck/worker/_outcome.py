@@ -18,6 +18,8 @@ from quarterdeck._typed import to_payload
 _MAX_REASON = 64
 _MAX_FAIL_MESSAGE = 4_000
 _MAX_SHORT_MESSAGE = 1_000
+_MAX_PIECE = 4_096
+MAX_SHOWN = 1 << 20
 _MAX_RETRY_AFTER = 604_800.0
 
 
@@ -81,6 +83,7 @@ class Draft:
     fraction: float
     message: str
     checkpoint: Payload | None = None
+    partial: str = ""
 
     @staticmethod
     def of(fraction: float, message: str, checkpoint: Payload | None = None) -> Draft:
@@ -89,8 +92,19 @@ class Draft:
         return Draft(within, words(message, _MAX_SHORT_MESSAGE), checkpoint)
 
     def superseded_by(self, later: Draft) -> Draft:
-        """The later word wins, but a checkpoint is not lost with the earlier one."""
-        return replace(later, checkpoint=later.checkpoint or self.checkpoint)
+        """The later word wins, but neither a checkpoint nor partial output is lost with the earlier one."""
+        return replace(
+            later, checkpoint=later.checkpoint or self.checkpoint, partial=self.partial + later.partial
+        )
+
+    def cut(self) -> tuple[Draft, Draft | None]:
+        """What fits into one message, and the rest of the partial output."""
+        text = self.partial.encode()
+        if len(text) <= _MAX_PIECE:
+            return self, None
+        fits = text[:_MAX_PIECE].decode(errors="ignore")
+        rest = replace(self, checkpoint=None, partial=self.partial[len(fits) :])
+        return replace(self, partial=fits), rest
 
 
 def completed(value: Any) -> Outcome:

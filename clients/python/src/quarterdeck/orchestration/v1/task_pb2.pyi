@@ -172,14 +172,16 @@ class StepFailure(_message.Message):
     def __init__(self, code: _Optional[_Union[FailureCode, str]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class StepProgress(_message.Message):
-    __slots__ = ("fraction", "message", "time")
+    __slots__ = ("fraction", "message", "time", "partial_output_size")
     FRACTION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_OUTPUT_SIZE_FIELD_NUMBER: _ClassVar[int]
     fraction: float
     message: str
     time: _timestamp_pb2.Timestamp
-    def __init__(self, fraction: _Optional[float] = ..., message: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    partial_output_size: int
+    def __init__(self, fraction: _Optional[float] = ..., message: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., partial_output_size: _Optional[int] = ...) -> None: ...
 
 class TaskEvent(_message.Message):
     __slots__ = ("task_id", "sequence", "time", "task_created", "step_assigned", "step_progressed", "step_refused", "step_succeeded", "step_failed", "step_readied", "task_ended")
@@ -243,16 +245,20 @@ class StepAssigned(_message.Message):
     def __init__(self, step_key: _Optional[str] = ..., attempt: _Optional[int] = ..., agent: _Optional[str] = ..., session_id: _Optional[str] = ...) -> None: ...
 
 class StepProgressed(_message.Message):
-    __slots__ = ("step_key", "fraction", "message", "checkpoint")
+    __slots__ = ("step_key", "fraction", "message", "checkpoint", "partial_output", "partial_offset")
     STEP_KEY_FIELD_NUMBER: _ClassVar[int]
     FRACTION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_OFFSET_FIELD_NUMBER: _ClassVar[int]
     step_key: str
     fraction: float
     message: str
     checkpoint: bool
-    def __init__(self, step_key: _Optional[str] = ..., fraction: _Optional[float] = ..., message: _Optional[str] = ..., checkpoint: bool = ...) -> None: ...
+    partial_output: str
+    partial_offset: int
+    def __init__(self, step_key: _Optional[str] = ..., fraction: _Optional[float] = ..., message: _Optional[str] = ..., checkpoint: bool = ..., partial_output: _Optional[str] = ..., partial_offset: _Optional[int] = ...) -> None: ...
 
 class StepRefused(_message.Message):
     __slots__ = ("step_key", "agent", "message")

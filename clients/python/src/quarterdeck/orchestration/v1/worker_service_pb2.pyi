@@ -100,18 +100,22 @@ class Credit(_message.Message):
     def __init__(self, slots: _Optional[int] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("lease_token", "number", "fraction", "message", "checkpoint")
+    __slots__ = ("lease_token", "number", "fraction", "message", "checkpoint", "partial_output", "partial_offset")
     LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     FRACTION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_OFFSET_FIELD_NUMBER: _ClassVar[int]
     lease_token: str
     number: int
     fraction: float
     message: str
     checkpoint: _payload_pb2.Payload
-    def __init__(self, lease_token: _Optional[str] = ..., number: _Optional[int] = ..., fraction: _Optional[float] = ..., message: _Optional[str] = ..., checkpoint: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+    partial_output: str
+    partial_offset: int
+    def __init__(self, lease_token: _Optional[str] = ..., number: _Optional[int] = ..., fraction: _Optional[float] = ..., message: _Optional[str] = ..., checkpoint: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., partial_output: _Optional[str] = ..., partial_offset: _Optional[int] = ...) -> None: ...
 
 class Complete(_message.Message):
     __slots__ = ("lease_token", "number", "output")
@@ -286,16 +290,20 @@ class AcquireStepsResponse(_message.Message):
     def __init__(self, session_token: _Optional[str] = ..., session_id: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[Assign, _Mapping]]] = ..., revoked: _Optional[_Iterable[_Union[Revoke, _Mapping]]] = ..., draining: bool = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ReportProgressRequest(_message.Message):
-    __slots__ = ("lease_token", "fraction", "message", "checkpoint")
+    __slots__ = ("lease_token", "fraction", "message", "checkpoint", "partial_output", "partial_offset")
     LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FRACTION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_OFFSET_FIELD_NUMBER: _ClassVar[int]
     lease_token: str
     fraction: float
     message: str
     checkpoint: _payload_pb2.Payload
-    def __init__(self, lease_token: _Optional[str] = ..., fraction: _Optional[float] = ..., message: _Optional[str] = ..., checkpoint: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+    partial_output: str
+    partial_offset: int
+    def __init__(self, lease_token: _Optional[str] = ..., fraction: _Optional[float] = ..., message: _Optional[str] = ..., checkpoint: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., partial_output: _Optional[str] = ..., partial_offset: _Optional[int] = ...) -> None: ...
 
 class ReportProgressResponse(_message.Message):
     __slots__ = ()

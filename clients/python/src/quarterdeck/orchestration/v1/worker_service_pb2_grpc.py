@@ -138,7 +138,7 @@ class WorkerServiceServicer(object):
     def ReportProgress(self, request, context):
         """ReportProgress is Progress as a call. One that comes less than a quarter of a
         second after another was recorded waits until then, unless it carries a
-        checkpoint; of several that wait one is recorded.
+        checkpoint or partial output; of several that wait one is recorded.
         Reasons: LEASE_STALE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
