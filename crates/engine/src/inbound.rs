@@ -12,7 +12,7 @@ use quarterdeck_core::task::command::LeaseRef;
 use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY, Report};
 use quarterdeck_core::{Digest, Refusal, SessionId, Span, Timestamp};
 use quarterdeck_store::rows::StepRef;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::aggregate::Op;
 use crate::engine::Shared;
@@ -31,10 +31,16 @@ pub struct SessionSender {
 }
 
 /// The agent's latest word on its progress with one lease.
+#[derive(Default)]
 struct Spoken {
     recorded_at: Timestamp,
     waiting: Option<(LeaseRef, Report)>,
+    /// Told when the last word that later ones have to wait for is answered; dropped
+    /// where it never is.
+    before: Option<Turn>,
 }
+
+type Turn = oneshot::Receiver<()>;
 
 impl Spoken {
     /// Whether something waits that watchers should see.
@@ -130,8 +136,7 @@ impl SessionSender {
         };
         let now = self.shared.time.local();
         let mut spoken = self.spoken();
-        let entry =
-            spoken.entry(token).or_insert(Spoken { recorded_at: Timestamp::default(), waiting: None });
+        let entry = spoken.entry(token).or_default();
         let since = now.since(entry.recorded_at);
         let is_first = entry.waiting.is_none();
         let ready = entry.gather(lease, report, since >= PROGRESS_EVERY);
@@ -140,7 +145,7 @@ impl SessionSender {
         } else if is_first {
             self.record_later(token, Span::from_micros(PROGRESS_EVERY.as_micros() - since.as_micros()));
         }
-        self.record(permit, token, ready);
+        self.record(permit, entry, token, ready);
     }
 
     /// Records what waits after a while.
@@ -160,18 +165,25 @@ impl SessionSender {
         let mut spoken = self.spoken();
         if let Some(entry) = spoken.get_mut(&token) {
             entry.recorded_at = self.shared.time.local();
-            self.record(permit, token, entry.waiting.take().into_iter().collect());
+            let waiting = entry.waiting.take().into_iter().collect();
+            self.record(permit, entry, token, waiting);
         }
     }
 
     /// Enqueues these words; the permit is held until the last is answered.
-    fn record(&self, permit: OwnedSemaphorePermit, token: LeaseToken, words: Vec<(LeaseRef, Report)>) {
+    fn record(
+        &self,
+        permit: OwnedSemaphorePermit,
+        spoken: &mut Spoken,
+        token: LeaseToken,
+        words: Vec<(LeaseRef, Report)>,
+    ) {
         let (mut permit, last) = (Some(permit), words.len().saturating_sub(1));
         for (index, (lease, report)) in words.into_iter().enumerate() {
             let mut apart = Vec::new();
             let report = Report { checkpoint: detach(report.checkpoint, &mut apart), ..report };
             let permit = if index == last { permit.take() } else { None };
-            self.enqueue(permit, token, Command::Progress { lease, report }, apart);
+            self.enqueue(permit, spoken, token, Command::Progress { lease, report }, apart);
         }
     }
 
@@ -192,9 +204,9 @@ impl SessionSender {
             if self.spoken().get(&token).is_some_and(Spoken::shows) {
                 self.record_waiting(token).await;
             }
-            self.spoken().remove(&token);
             if let Some(permit) = self.permit().await {
-                self.enqueue(Some(permit), token, command(lease), apart);
+                let mut spoken = self.spoken().remove(&token).unwrap_or_default();
+                self.enqueue(Some(permit), &mut spoken, token, command(lease), apart);
             }
         }
     }
@@ -203,24 +215,47 @@ impl SessionSender {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// Enqueues now, so that order is kept, and answers after the commit.
+    /// Enqueues now, so that order is kept, and answers after the commit. What comes
+    /// after partial output is enqueued when that is recorded: it may take several
+    /// tries, and would be lost if a later word got ahead.
     fn enqueue(
         &self,
         permit: Option<OwnedSemaphorePermit>,
+        spoken: &mut Spoken,
         token: LeaseToken,
         command: Command,
         apart: Vec<(Digest, Bytes)>,
     ) {
         let number = number_of(&command);
+        let shows = matches!(&command, Command::Progress { report, .. } if report.partial.is_some());
+        let before = spoken.before.take();
+        let turn = (shows || before.is_some()).then(|| {
+            let (turn, next) = oneshot::channel();
+            spoken.before = Some(next);
+            turn
+        });
         let op = Op::Do(command);
-        let first = self.shared.ask_later(token.task, op.clone(), apart.clone(), None);
+        let asked =
+            before.is_none().then(|| self.shared.ask_later(token.task, op.clone(), apart.clone(), None));
         let sender = self.clone();
         self.shared.time.spawn(async move {
-            let result = match first {
+            // Nobody knows of the word before: the agent will say both again.
+            if let Some(before) = before
+                && before.await.is_err()
+            {
+                return;
+            }
+            let ask = || sender.shared.ask_later(token.task, op.clone(), apart.clone(), None);
+            let result = match asked.unwrap_or_else(ask) {
                 Ok(answer) => answer.await.unwrap_or(Err(Error::Draining)),
                 Err(error) => Err(error),
             };
             let result = sender.insist(token, op, apart, result.map(drop)).await;
+            if let Some(turn) = turn
+                && !result.as_ref().is_err_and(|error| error.is_transient() || *error == Error::Draining)
+            {
+                let _ = turn.send(());
+            }
             sender.reply(token, number, result);
             drop(permit);
         });
