@@ -26,6 +26,9 @@ use clap::Parser as _;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+// Mistakes that can be planted for the simulator never get into the product.
+const _: () = assert!(!quarterdeck_core::canary::POSSIBLE);
+
 fn main() -> ExitCode {
     quarterdeck_server::install_crypto();
     commands::run(cli::Cli::parse())

@@ -7,6 +7,7 @@
 //! Invariant: nothing in this crate awaits, does I/O, reads a clock, draws
 //! randomness, or knows SQL or protobuf.
 
+pub mod canary;
 pub mod context;
 pub mod digest;
 pub mod id;

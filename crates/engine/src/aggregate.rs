@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use lru::LruCache;
+use quarterdeck_core::canary::{Mistake, planted};
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::{Command, Event, Task};
 use quarterdeck_core::{CommitId, Digest, ProjectId, Refusal, Span, StreamId, TaskId};
@@ -174,7 +175,8 @@ impl Shared {
         loop {
             let rows = self.store.load(stream, after, PAGE.min(most)).await?;
             for row in &rows {
-                events.extend(decode_row::<Event>(row)?.into_iter().filter(|event| event.sequence > after));
+                let from = if planted(Mistake::CursorIncluded) { after } else { after + 1 };
+                events.extend(decode_row::<Event>(row)?.into_iter().filter(|event| event.sequence >= from));
                 after = after.max(row.last);
             }
             if rows.len() < PAGE as usize || events.len() >= most as usize {
@@ -296,7 +298,8 @@ impl Shared {
                 Op::Do(command) => round.command(command.clone(), index),
             });
         }
-        round.assign_ready(|queue, freeing, not| self.dispatcher.reserve(queue, freeing, not));
+        let now = self.time.now();
+        round.assign_ready(|queue, freeing, not| self.dispatcher.reserve(queue, freeing, not, now));
         (round, verdicts)
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use quarterdeck_core::canary::{Mistake, planted};
 use quarterdeck_core::{Span, StreamId};
 use quarterdeck_store::{Commit, Outcome, RequestKey, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -199,6 +200,9 @@ async fn resolve(
     commits: &[Commit],
 ) -> std::result::Result<Vec<Outcome>, StoreError> {
     let first = match store.commit(commits).await {
+        Err(StoreError::Unknown(why)) if planted(Mistake::UnknownIsFailure) => {
+            return Err(StoreError::Unavailable(why));
+        }
         Err(error) if error.is_unknown() => error,
         result => return result,
     };

@@ -36,6 +36,8 @@ struct Member {
     /// Here for the length of a call.
     calls: bool,
     lease: Span,
+    /// The session is open for so long, by the database's clock.
+    good_until: Timestamp,
     /// `None` while the agent is not connected but may come back.
     outbound: Option<mpsc::Sender<Down>>,
     heard_at: Timestamp,
@@ -94,6 +96,8 @@ pub struct Joining {
     /// True for the length of a call, whose caller looks at the queues itself.
     pub calls: bool,
     pub lease: Span,
+    /// By the database's clock.
+    pub good_until: Timestamp,
     pub outbound: mpsc::Sender<Down>,
     pub now: Timestamp,
 }
@@ -153,6 +157,7 @@ impl Dispatcher {
             away: None,
             calls: joining.calls,
             lease: joining.lease,
+            good_until: joining.good_until,
             outbound: Some(joining.outbound),
             heard_at: joining.now,
             connection,
@@ -252,18 +257,20 @@ impl Dispatcher {
     /// Takes a slot of a session that serves the queue, in turn. `None` where none
     /// is free, or where steps that were there first are known to wait. Sessions
     /// in `freeing` finish a step in the very commit that this slot is for; `not`
-    /// is passed over.
+    /// is passed over, and so is who may have expired by `now`: it would only lose
+    /// the step.
     pub fn reserve(
         &self,
         queue: &QueueKey,
         freeing: &[SessionId],
         not: Option<SessionId>,
+        now: Timestamp,
     ) -> Option<(SessionId, String)> {
         let mut inner = self.lock();
         if inner.queues.get(queue)?.backlog {
             return None;
         }
-        Self::take(&mut inner, queue, freeing, not)
+        Self::take(&mut inner, queue, freeing, not, now)
     }
 
     /// As [`Self::reserve`], for steps that come from the queue itself.
@@ -271,8 +278,9 @@ impl Dispatcher {
         &self,
         queue: &QueueKey,
         not: Option<SessionId>,
+        now: Timestamp,
     ) -> Option<(SessionId, String)> {
-        Self::take(&mut self.lock(), queue, &[], not)
+        Self::take(&mut self.lock(), queue, &[], not, now)
     }
 
     fn take(
@@ -280,6 +288,7 @@ impl Dispatcher {
         queue: &QueueKey,
         freeing: &[SessionId],
         not: Option<SessionId>,
+        now: Timestamp,
     ) -> Option<(SessionId, String)> {
         let entry = inner.queues.get_mut(queue)?;
         let count = entry.members.len();
@@ -288,7 +297,7 @@ impl Dispatcher {
             let session = entry.members[place];
             let Some(member) = inner.members.get_mut(&session) else { continue };
             let freed = freeing.iter().filter(|&&other| other == session).count() as u32;
-            if not != Some(session) && member.free(freed) {
+            if not != Some(session) && member.free(freed) && now < member.good_until {
                 member.reserved += 1;
                 entry.turn = (place + 1) % count;
                 return Some((session, member.agent.clone()));
@@ -370,6 +379,15 @@ impl Dispatcher {
         let mut inner = self.lock();
         let held = inner.members.get_mut(&session).filter(|member| member.held.get(&step) == Some(&token));
         held.is_some_and(|member| Self::put(member, assignment))
+    }
+
+    /// The session's lease was renewed until then, by the database's clock.
+    pub fn renewed(&self, session: SessionId, until: Timestamp) {
+        let mut inner = self.lock();
+        if let Some(member) = inner.members.get_mut(&session) {
+            member.good_until = member.good_until.max(until);
+        }
+        self.wake_member(&mut inner, session);
     }
 
     /// A slot of this session became free: look at the queues it serves.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use quarterdeck_core::canary::{Mistake, planted};
 use quarterdeck_core::task::command::LeaseRef;
 use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY, Report};
 use quarterdeck_core::{Digest, Refusal, SessionId, Span, Timestamp};
@@ -205,8 +206,10 @@ impl SessionSender {
                 self.record_waiting(token).await;
             }
             if let Some(permit) = self.permit().await {
-                let mut spoken = self.spoken().remove(&token).unwrap_or_default();
-                self.enqueue(Some(permit), &mut spoken, token, command(lease), apart);
+                let mut spoken = self.spoken();
+                let entry = spoken.entry(token).or_default();
+                entry.waiting = None;
+                self.enqueue(Some(permit), entry, token, command(lease), apart);
             }
         }
     }
@@ -227,8 +230,9 @@ impl SessionSender {
         apart: Vec<(Digest, Bytes)>,
     ) {
         let number = number_of(&command);
+        let ends = !matches!(&command, Command::Progress { .. });
         let shows = matches!(&command, Command::Progress { report, .. } if report.partial.is_some());
-        let before = spoken.before.take();
+        let before = spoken.before.take().filter(|_| !planted(Mistake::PartialOvertaken));
         let turn = (shows || before.is_some()).then(|| {
             let (turn, next) = oneshot::channel();
             spoken.before = Some(next);
@@ -255,6 +259,9 @@ impl SessionSender {
                 && !result.as_ref().is_err_and(|error| error.is_transient() || *error == Error::Draining)
             {
                 let _ = turn.send(());
+            }
+            if ends {
+                sender.spoken().remove(&token);
             }
             sender.reply(token, number, result);
             drop(permit);

@@ -72,7 +72,9 @@ impl Shared {
     async fn give(self: &Arc<Self>, key: ReadyKey) -> Result<()> {
         let mut not = None;
         loop {
-            let Some((session, agent)) = self.dispatcher.reserve_for_backlog(&key.queue, not) else {
+            let Some((session, agent)) =
+                self.dispatcher.reserve_for_backlog(&key.queue, not, self.time.now())
+            else {
                 return Ok(());
             };
             let command = Command::Assign { step: key.step.step, session, agent };

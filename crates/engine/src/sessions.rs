@@ -184,6 +184,7 @@ impl Shared {
             draining: row.state == SessionState::Draining,
             calls,
             lease: row.lease,
+            good_until: row.expires_at,
             outbound,
             now: self.time.local(),
         });
@@ -248,7 +249,8 @@ impl Shared {
         if left >= row.lease.as_micros() / 20 * 19 {
             return Ok(true);
         }
-        if !self.store.renew_sessions(&[row.session], row.replica, row.lease).await?.is_empty() {
+        if let [renewed] = &self.store.renew_sessions(&[row.session], row.replica, row.lease).await?[..] {
+            self.dispatcher.renewed(row.session, renewed.expires_at);
             return Ok(true);
         }
         // Over, or resumed at another replica in this moment, which renewed it.

@@ -296,7 +296,7 @@ impl Shared {
         for session in chunk {
             match renewed.iter().find(|renewed| renewed.session == *session) {
                 Some(renewed) if renewed.draining => self.ask_to_finish(*session),
-                Some(_) => {}
+                Some(renewed) => self.dispatcher.renewed(*session, renewed.expires_at),
                 None => self.lost_session(*session).await?,
             }
         }

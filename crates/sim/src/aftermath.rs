@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use quarterdeck_core::payload::Body;
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::{Event, State};
-use quarterdeck_core::{ProjectId, Timestamp, project};
+use quarterdeck_core::{Digest, ProjectId, TaskId, Timestamp, project};
 use quarterdeck_store::rows::{EventRow, QueueKey, TaskFilter};
 use quarterdeck_store::{Store, StoreError};
 
-use crate::checks::TaskLog;
+use crate::checks::{Placed, TaskLog};
 use crate::workload::CAPABILITIES;
 
 const PAGE: u32 = 1_000;
@@ -64,6 +66,38 @@ pub async fn tasks(
             None => return Ok(tasks),
         }
     }
+}
+
+/// All events of tasks in the order of their commits.
+pub async fn order(store: &impl Store) -> Result<Vec<Placed>, StoreError> {
+    let (project, mut order, mut position) = (ProjectId::of(project::DEFAULT), Vec::new(), 0);
+    loop {
+        let rows = store.follow(project, position, PAGE).await?;
+        let Some(last) = rows.last() else { return Ok(order) };
+        position = last.position;
+        for row in rows {
+            let task = TaskId::from_uuid(row.stream.as_uuid()).to_string();
+            let sequences = row.last + 1 - u64::from(row.count)..=row.last;
+            order.extend(sequences.map(|sequence| Placed { task: task.clone(), sequence }));
+        }
+    }
+}
+
+/// Outputs that are stored apart from the events of these tasks.
+pub async fn contents(
+    store: &impl Store,
+    tasks: &BTreeMap<String, TaskLog>,
+) -> Result<BTreeMap<Digest, Bytes>, StoreError> {
+    let mut contents = BTreeMap::new();
+    for event in tasks.values().flat_map(|log| &log.events) {
+        if let Event::Succeeded { output: Some(output), .. } = &event.event
+            && let Body::Stored { digest, .. } = output.body
+            && let Some(bytes) = store.payload(digest).await?
+        {
+            contents.insert(digest, bytes);
+        }
+    }
+    Ok(contents)
 }
 
 /// How many tasks there are.

@@ -4,21 +4,26 @@
 //! Every word carries its token and number in its content, so the log itself
 //! tells which word it took.
 
+mod words;
+
 use std::collections::BTreeMap;
 
-use quarterdeck_core::Payload;
-use quarterdeck_core::task::Report;
 use quarterdeck_engine::Error;
 use quarterdeck_engine::session::{Assignment, Down, GoAwayCause, Hello, RejectReason, Up};
 
+use self::words::shown;
 use crate::dice::Dice;
 use crate::history::{Fact, Word};
 use crate::workload::CAPABILITIES;
-use crate::world::{Connection, World};
+use crate::world::{self, Connection, World};
+
+pub use self::words::{mark, piece, read_mark, shown_by};
 
 /// Without a message for this long, in microseconds, an agent tries another replica.
 const SILENCE: i64 = 2_500_000;
 const PING: i64 = 400_000;
+/// An agent that is to finish does not wait for its work longer than this.
+const FINISHING: i64 = 3_000_000;
 
 /// A step in the agent's hands.
 struct Work {
@@ -70,6 +75,10 @@ pub struct Agent {
     works: BTreeMap<String, Work>,
     echoes: Vec<Echo>,
     mute: bool,
+    /// The welcome says which session this is: nothing is said before.
+    welcome: bool,
+    /// When an agent that was asked to finish says goodbye at the latest.
+    finish_by: Option<i64>,
 }
 
 impl Agent {
@@ -88,6 +97,8 @@ impl Agent {
             works: BTreeMap::new(),
             echoes: Vec::new(),
             mute: false,
+            welcome: false,
+            finish_by: None,
         }
     }
 
@@ -99,8 +110,10 @@ impl Agent {
     async fn live(mut self) {
         loop {
             let replica = self.dice.below(self.world.replicas());
+            let session = (!self.resume_token.is_empty()).then(|| self.session.clone());
+            self.world.history.record(Fact::Connecting { agent: self.index, replica, session });
             let hello = Hello {
-                agent: format!("agent-{}", self.index),
+                agent: world::agent_name(self.index),
                 capabilities: self.capabilities.clone(),
                 slots: self.slots,
                 resume_token: self.resume_token.clone(),
@@ -139,6 +152,7 @@ impl Agent {
     /// The session is over; some of its words may still be said.
     fn forget(&mut self) {
         self.resume_token.clear();
+        self.session.clear();
         for (token, work) in std::mem::take(&mut self.works) {
             self.echo(&token, work.number + 1, 0.3);
         }
@@ -156,11 +170,10 @@ impl Agent {
         let mut heard = self.world.executor.now();
         let mut ping_at = heard;
         let mut leave_at = heard + self.dice.between(300_000, 9_000_000);
-        self.mute = false;
-        // Which session this is, the welcome says: nothing is said before.
-        self.session.clear();
+        (self.mute, self.finish_by, self.welcome) = (false, None, false);
         loop {
-            let next = self.next_due().min(heard + SILENCE).min(ping_at).min(leave_at);
+            let silence = if self.mute { i64::MAX } else { heard + SILENCE };
+            let next = self.next_due().min(silence).min(ping_at).min(leave_at);
             let message = tokio::select! {
                 biased;
                 message = connection.down.recv() => Some(message),
@@ -177,7 +190,7 @@ impl Agent {
                 }
                 continue;
             }
-            if now >= heard + SILENCE && !self.mute {
+            if now >= silence {
                 self.left("heard nothing");
                 return Over::Moved;
             }
@@ -194,19 +207,28 @@ impl Agent {
                 }
                 heard = if self.mute { now } else { heard };
             }
-            if !self.mute && !self.session.is_empty() && !self.work(now, &connection) {
+            if !self.mute && self.welcome && !self.work(now, &connection) {
                 return Over::Moved;
             }
+            self.finish(now, &connection);
         }
     }
 
     fn next_due(&self) -> i64 {
         let works = self.works.values().filter(|work| !work.finished).map(|work| work.next_at);
         let echoes = self.echoes.iter().map(|echo| echo.at);
-        let next =
-            works.chain(echoes).filter(|_| !self.mute && !self.session.is_empty()).min().unwrap_or(i64::MAX);
+        let next = works.chain(echoes).filter(|_| !self.mute && self.welcome).min().unwrap_or(i64::MAX);
         // Healed, agents look at their silent work too.
         next.min(self.world.executor.now() + 500_000)
+    }
+
+    /// Says goodbye, once it was asked to finish and has.
+    fn finish(&mut self, now: i64, connection: &Connection) {
+        if self.finish_by.is_some_and(|by| self.works.is_empty() || by <= now) {
+            self.finish_by = None;
+            self.left("has finished");
+            let _ = connection.up.try_send(Up::Bye);
+        }
     }
 
     fn leave(&mut self, connection: &Connection) -> Option<Over> {
@@ -251,6 +273,7 @@ impl Agent {
             Down::Welcome { session, resume_token, resumed, .. } => {
                 self.session = session.to_string();
                 self.resume_token = resume_token;
+                self.welcome = true;
                 let (session, slots) = (self.session.clone(), self.slots);
                 self.world.history.record(Fact::Welcomed { agent, replica, session, resumed, slots });
                 return (!self.say_again(connection)).then_some(Over::Moved);
@@ -282,8 +305,15 @@ impl Agent {
                 }
             }
             Down::Pong => {}
-            Down::GoAway { cause: GoAwayCause::Drain, .. } => {}
-            Down::GoAway { .. } => return Some(Over::Moved),
+            Down::GoAway { cause, .. } => {
+                self.world.history.record(Fact::Away { agent, cause: format!("{cause:?}") });
+                match cause {
+                    GoAwayCause::Drain => self.finish_by = Some(self.world.executor.now() + FINISHING),
+                    // Some finish first what they hold, or until they are cut off.
+                    GoAwayCause::Rotate if self.dice.chance(0.5) => {}
+                    GoAwayCause::Rotate | GoAwayCause::Replaced => return Some(Over::Moved),
+                }
+            }
             Down::Over(error) => {
                 self.left(&format!("over: {error}"));
                 return Some(Over::Forgotten);
@@ -294,6 +324,7 @@ impl Agent {
 
     fn assigned(&mut self, assignment: &Assignment, connection: &Connection) -> Option<Over> {
         let token = assignment.token.clone();
+        let outputs = assignment.dependencies.iter().map(|(step, output)| (step.clone(), shown(output)));
         self.world.history.record(Fact::Assigned {
             agent: self.index,
             session: self.session.clone(),
@@ -301,7 +332,9 @@ impl Agent {
             task: assignment.task.to_string(),
             step: assignment.step_key.clone(),
             attempt: assignment.attempt,
+            outputs: Some(outputs.collect()),
         });
+        self.look(assignment);
         if self.works.contains_key(&token) {
             return (!self.say_again(connection)).then_some(Over::Moved);
         }
@@ -323,93 +356,4 @@ impl Agent {
         self.works.insert(token, work);
         None
     }
-
-    /// Says what is due. False when the connection is.
-    fn work(&mut self, now: i64, connection: &Connection) -> bool {
-        let healed = self.world.healed();
-        let mut words = Vec::new();
-        for (token, work) in self.works.iter_mut().filter(|(_, work)| !work.finished) {
-            if healed && work.ending.is_none() {
-                (work.ending, work.next_at) = (Some(Word::Complete), now);
-            }
-            if work.next_at > now {
-                continue;
-            }
-            let word = match (work.progress, work.ending) {
-                (0, None) => {
-                    work.next_at = i64::MAX;
-                    continue;
-                }
-                (0, Some(ending)) => ending,
-                _ => Word::Progress,
-            };
-            work.progress = work.progress.saturating_sub(1);
-            work.next_at = now + self.dice.between(10_000, 600_000);
-            work.number += 1;
-            work.finished = word != Word::Progress;
-            work.unacked.push((work.number, word));
-            words.push((token.clone(), work.number, word));
-        }
-        for echo in self.echoes.extract_if(.., |echo| echo.at <= now) {
-            words.push((echo.token, echo.number, echo.word));
-        }
-        words.into_iter().all(|(token, number, word)| {
-            let twice = self.dice.chance(0.03);
-            self.say(&token, number, word, connection)
-                && (!twice || self.say(&token, number, word, connection))
-        })
-    }
-
-    /// Says again whatever was not acknowledged.
-    fn say_again(&self, connection: &Connection) -> bool {
-        let words = self
-            .works
-            .iter()
-            .flat_map(|(token, work)| work.unacked.iter().map(move |&(number, word)| (token, number, word)));
-        words.into_iter().all(|(token, number, word)| self.say(token, number, word, connection))
-    }
-
-    fn say(&self, token: &str, number: i64, word: Word, connection: &Connection) -> bool {
-        let (agent, session) = (self.index, self.session.clone());
-        self.world.history.record(Fact::Said { agent, session, token: token.to_owned(), number, word });
-        connection.up.try_send(self.up(token.to_owned(), number, word)).is_ok()
-    }
-
-    fn up(&self, token: String, number: i64, word: Word) -> Up {
-        let mark = mark(&token, number);
-        match word {
-            Word::Progress => {
-                let checkpoint = self.dice.chance(0.3).then(|| {
-                    let size = if self.dice.chance(0.2) { 5_000 } else { 10 };
-                    Payload::new("text/plain", "c".repeat(size).into())
-                });
-                let report = Report { fraction: 0.5, message: mark, checkpoint, partial: None };
-                Up::Progress { token, number, report }
-            }
-            Word::Complete => {
-                let output = Some(Payload::new("text/plain", mark.into()));
-                Up::Complete { token, number, output }
-            }
-            Word::Fail => Up::Fail {
-                token,
-                number,
-                reason: "flaky".to_owned(),
-                message: mark,
-                not_retryable: self.dice.chance(0.1),
-                retry_after: self.dice.chance(0.2).then(|| self.dice.millis(10, 800)),
-            },
-            Word::Refuse => Up::Refuse { token, number, message: mark },
-        }
-    }
-}
-
-/// What a word's content says of it.
-pub fn mark(token: &str, number: i64) -> String {
-    format!("{token}#{number}")
-}
-
-/// The token and the number in a word's content.
-pub fn read_mark(text: &str) -> Option<(&str, i64)> {
-    let (token, number) = text.split_once('#')?;
-    Some((token, number.parse().ok()?))
 }

@@ -1,13 +1,16 @@
 //! Mistakes planted on purpose, to see that the checkers find them.
 //!
-//! These can be planted below the engine, in what it asks of the store. Those
-//! that belong into the rules or the engine itself need hooks there.
+//! Most are planted below the engine, in what it asks of the store; those that
+//! belong into the rules or the engine itself have hooks there
+//! (`quarterdeck_core::canary`).
 
+use bytes::Bytes;
 use clap::ValueEnum;
-use quarterdeck_core::StreamId;
+use quarterdeck_core::canary::{Mistake, plant};
+use quarterdeck_core::{Span, StreamId};
 use quarterdeck_store::port::Result;
-use quarterdeck_store::rows::{EventRow, RowChange};
-use quarterdeck_store::{Commit, Log as _, Outcome, SqlStore};
+use quarterdeck_store::rows::{EventRow, RowChange, SessionRow, SessionState};
+use quarterdeck_store::{Commit, Log as _, Outcome, Sessions as _, SqlStore};
 
 use crate::dice::Dice;
 use crate::inline::finish;
@@ -19,87 +22,183 @@ pub enum Canary {
     CheckOutsideCommit,
     /// The same for claims alone: a cancel loses to a racing claim.
     CancelLosesToClaim,
+    /// A word counts for whatever lease its session holds on the step.
+    TokenNotCompared,
+    /// A word counts as often as it is said.
+    NumberNotCompared,
+    /// A watch resumes with the event at its cursor, not after it.
+    CursorIncluded,
     /// Resuming within a row of several events skips the rest of the row.
     RowTailSkipped,
-    /// Some timers are never written.
-    TimerLost,
-    /// Granted requests are not remembered.
-    RequestForgotten,
-    /// Some steps become ready without anybody being able to find them.
-    ReadyLost,
+    /// Some rows are missing where a project is followed.
+    ProjectRowSkipped,
+    /// A commit whose outcome is unknown is reported as not done.
+    UnknownIsFailure,
+    /// What an agent says after partial output may be recorded before it.
+    PartialOvertaken,
     /// Some commits are answered and never written.
     AckBeforeCommit,
+    /// Granted requests are not remembered.
+    RequestForgotten,
+    /// Some timers are never written.
+    TimerLost,
+    /// Some steps become ready without anybody being able to find them.
+    ReadyLost,
     /// Some leases are not removed with what ended them.
     LeaseLeft,
+    /// Leases of sessions that are over are not taken back.
+    OrphansLeft,
+    /// A session is resumed whether or not it has expired.
+    ExpiredResumed,
+    /// Agents get more than their slots.
+    SlotsIgnored,
+    /// Some payloads come back without their end.
+    PayloadTorn,
 }
 
 impl Canary {
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// How a violation begins that the checker reports that is meant for it.
+    pub fn caught_by(self) -> &'static str {
+        match self {
+            Self::CheckOutsideCommit | Self::PartialOvertaken => "legal transitions",
+            Self::TokenNotCompared | Self::NumberNotCompared => "words",
+            Self::CursorIncluded | Self::RowTailSkipped => "watches",
+            Self::ProjectRowSkipped => "projects",
+            Self::CancelLosesToClaim
+            | Self::UnknownIsFailure
+            | Self::AckBeforeCommit
+            | Self::RequestForgotten => "requests",
+            Self::TimerLost | Self::ReadyLost | Self::LeaseLeft | Self::OrphansLeft => "stuck",
+            Self::ExpiredResumed => "sessions",
+            Self::SlotsIgnored => "slots",
+            Self::PayloadTorn => "outputs",
+        }
+    }
+
+    fn mistake(self) -> Option<Mistake> {
+        match self {
+            Self::TokenNotCompared => Some(Mistake::TokenNotCompared),
+            Self::NumberNotCompared => Some(Mistake::NumberNotCompared),
+            Self::CursorIncluded => Some(Mistake::CursorIncluded),
+            Self::UnknownIsFailure => Some(Mistake::UnknownIsFailure),
+            Self::PartialOvertaken => Some(Mistake::PartialOvertaken),
+            _ => None,
+        }
     }
 }
 
 /// A planted mistake, and when it strikes.
 #[derive(Clone)]
 pub struct Planted {
-    pub canary: Canary,
-    pub dice: Dice,
+    canary: Canary,
+    dice: Dice,
 }
 
 impl Planted {
+    /// Plants it in this thread; what was there before is gone.
+    pub fn new(canary: Option<Canary>, dice: Dice) -> Option<Self> {
+        plant(canary.and_then(Canary::mistake));
+        canary.map(|canary| Self { canary, dice })
+    }
+
+    fn is(&self, canary: Canary) -> bool {
+        self.canary == canary
+    }
+
     pub fn commit(&self, store: &SqlStore, batch: &[Commit]) -> Result<Vec<Outcome>> {
         let batch: Vec<Commit> = batch.iter().map(|commit| self.spoil(commit.clone())).collect();
-        if self.canary == Canary::AckBeforeCommit && self.dice.chance(0.01) {
+        if self.is(Canary::AckBeforeCommit) && self.dice.chance(0.01) {
             let at = finish(store.now())?;
             return Ok(batch.iter().map(|_| Outcome::Done { at, position: 1 }).collect());
         }
         let mut outcomes = finish(store.commit(&batch))?;
         for (outcome, commit) in outcomes.iter_mut().zip(batch) {
-            if *outcome == Outcome::Conflict && self.ignores_races_of(&commit) {
+            if *outcome == Outcome::Conflict && self.ignores_race(store, &commit)? {
                 *outcome = force(store, commit)?;
             }
         }
         Ok(outcomes)
     }
 
-    fn ignores_races_of(&self, commit: &Commit) -> bool {
-        let claims = || commit.appends.iter().any(|append| append.body.contains("\"assigned\""));
+    fn ignores_race(&self, store: &SqlStore, commit: &Commit) -> Result<bool> {
         let opens = commit.appends.iter().any(|append| append.expected == 0);
         match self.canary {
-            Canary::CheckOutsideCommit => !opens,
-            Canary::CancelLosesToClaim => !opens && claims(),
-            _ => false,
+            _ if opens => Ok(false),
+            Canary::CheckOutsideCommit => Ok(true),
+            Canary::CancelLosesToClaim => lost_to_cancel(store, commit),
+            _ => Ok(false),
         }
     }
 
     fn spoil(&self, mut commit: Commit) -> Commit {
-        match self.canary {
-            Canary::TimerLost => {
-                commit
-                    .rows
-                    .retain(|row| !matches!(row, RowChange::TimerSet { .. }) || !self.dice.chance(0.1));
-            }
-            Canary::ReadyLost => {
-                commit.rows.retain(|row| !matches!(row, RowChange::ReadyAdded(_)) || !self.dice.chance(0.02));
-            }
-            Canary::LeaseLeft => {
-                commit
-                    .rows
-                    .retain(|row| !matches!(row, RowChange::LeaseRemoved(_)) || !self.dice.chance(0.02));
-            }
-            Canary::RequestForgotten => commit.request = None,
-            _ => {}
+        let kept = |row: &RowChange| match (self.canary, row) {
+            (Canary::TimerLost, RowChange::TimerSet { .. }) => !self.dice.chance(0.1),
+            (Canary::ReadyLost, RowChange::ReadyAdded(_))
+            | (Canary::LeaseLeft, RowChange::LeaseRemoved(_)) => !self.dice.chance(0.02),
+            _ => true,
+        };
+        commit.rows.retain(kept);
+        if self.is(Canary::RequestForgotten) {
+            commit.request = None;
         }
         commit
     }
 
-    pub fn load(&self, store: &SqlStore, stream: StreamId, after: u64, limit: u32) -> Result<Vec<EventRow>> {
-        let mut rows = finish(store.load(stream, after, limit))?;
-        if self.canary == Canary::RowTailSkipped {
+    pub fn load(&self, mut rows: Vec<EventRow>, after: u64) -> Vec<EventRow> {
+        if self.is(Canary::RowTailSkipped) {
             rows.retain(|row| row.last - u64::from(row.count) >= after);
         }
-        Ok(rows)
+        rows
     }
+
+    pub fn follow(&self, mut rows: Vec<EventRow>) -> Vec<EventRow> {
+        if self.is(Canary::ProjectRowSkipped) {
+            rows.retain(|_| !self.dice.chance(0.02));
+        }
+        rows
+    }
+
+    pub fn payload(&self, bytes: Option<Bytes>) -> Option<Bytes> {
+        let torn = self.is(Canary::PayloadTorn) && self.dice.chance(0.2);
+        bytes.map(|bytes| if torn { bytes.slice(..bytes.len() - 1) } else { bytes })
+    }
+
+    pub fn orphans<T>(&self, leases: Vec<T>) -> Vec<T> {
+        if self.is(Canary::OrphansLeft) { Vec::new() } else { leases }
+    }
+
+    pub fn opened(&self, mut row: SessionRow) -> SessionRow {
+        row.slots += if self.is(Canary::SlotsIgnored) { 2 } else { 0 };
+        row
+    }
+
+    pub fn resume(&self, store: &SqlStore, row: &SessionRow, lease: Span) -> Result<Option<SessionRow>> {
+        let resumed = finish(store.resume_session(row, lease))?;
+        if resumed.is_some() || !self.is(Canary::ExpiredResumed) {
+            return Ok(resumed.map(|row| self.opened(row)));
+        }
+        let over = finish(store.session(row.session))?;
+        Ok(over.map(|known| SessionRow { state: SessionState::Open, replica: row.replica, ..known }))
+    }
+}
+
+/// Whether it claims a step of a task that was cancelled meanwhile.
+fn lost_to_cancel(store: &SqlStore, commit: &Commit) -> Result<bool> {
+    for append in commit.appends.iter().filter(|append| append.body.contains("\"assigned\"")) {
+        let rows = finish(store.load(append.stream, append.expected, u32::MAX))?;
+        if rows.iter().any(|row| row.body.contains("\"canceled\"")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Writes a commit wherever its streams are now.

@@ -1,16 +1,18 @@
-//! Clients: they create, cancel, retry, look and watch, and repeat themselves on
-//! purpose.
+//! Clients: they create, cancel, retry, look and watch, make and revoke keys, send
+//! agents home, and repeat themselves on purpose.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use quarterdeck_core::Refusal;
+use quarterdeck_core::key::{Key, Role, Scope};
 use quarterdeck_core::task::Task;
+use quarterdeck_engine::agents::DrainTarget;
+use quarterdeck_engine::keys::NewKey;
 use quarterdeck_engine::{Engine, Error};
 use quarterdeck_store::StoreError;
 
 use crate::dice::Dice;
-use crate::executor::Group;
 use crate::history::{Answer, Call, Fact};
 use crate::watcher::Watchers;
 use crate::workload;
@@ -26,6 +28,8 @@ pub struct Crowd(Arc<Mutex<Shared>>);
 #[derive(Default)]
 struct Shared {
     tasks: Vec<String>,
+    /// Keys and their texts.
+    keys: Vec<(String, String)>,
     next: u64,
     left: usize,
 }
@@ -51,6 +55,10 @@ impl Crowd {
         })
     }
 
+    fn some_key(&self, dice: &Dice) -> Option<(String, String)> {
+        self.with(|shared| shared.keys.get(dice.below(shared.keys.len())).cloned())
+    }
+
     /// Clients that are still at it.
     pub fn left(&self) -> usize {
         self.with(|shared| shared.left)
@@ -66,38 +74,52 @@ pub struct Client {
     pub dice: Dice,
 }
 
+/// How long clients go on.
+#[derive(Clone, Copy)]
+pub struct Zeal {
+    /// Until so many things were asked of replicas, by whomever.
+    pub operations: usize,
+    /// Longest pause of a client, in milliseconds.
+    pub pause: i64,
+    pub agents: usize,
+}
+
 impl Client {
-    /// Sends a client off to do so many things.
-    pub fn send_off(self, things: usize) {
+    pub fn send_off(self, zeal: Zeal) {
         self.crowd.with(|shared| shared.left += 1);
         let (executor, group) = (self.world.executor.clone(), self.world.people);
         executor.spawn(
             group,
             Box::pin(async move {
-                for _ in 0..things {
-                    self.world.executor.sleep(self.dice.millis(1, 120)).await;
-                    self.one_thing().await;
+                while self.world.history.operations() < zeal.operations {
+                    self.world.executor.sleep(self.dice.millis(1, zeal.pause)).await;
+                    self.one_thing(zeal).await;
                 }
                 self.crowd.with(|shared| shared.left -= 1);
             }),
         );
     }
 
-    async fn one_thing(&self) {
+    async fn one_thing(&self, zeal: Zeal) {
         let known = self.crowd.some_task(&self.dice);
         match (self.dice.below(100), known) {
-            (0..50, _) | (_, None) => self.create().await,
-            (50..62, Some(task)) => {
+            (0..46, _) | (_, None) => self.create().await,
+            (46..57, Some(task)) => {
                 let request = self.request_id();
                 self.insist(Call::Cancel { request, task }).await;
             }
-            (62..70, Some(task)) => {
+            (57..64, Some(task)) => {
                 let request = self.request_id();
-                if let Some(created) = self.insist(Call::Retry { request, task }).await {
-                    self.remember(created);
+                if let Answer::Task { task, .. } = self.insist(Call::Retry { request, task }).await {
+                    self.remember(task);
                 }
             }
-            (70..84, Some(task)) => drop(self.ask(Call::Get { task }).await),
+            (64..77, Some(task)) => drop(self.ask(Call::Get { task }).await),
+            (77..79, _) => {
+                let agent = world::agent_name(self.dice.below(zeal.agents));
+                self.insist(Call::Drain { agent }).await;
+            }
+            (79..86, _) => self.keys().await,
             (_, Some(task)) => self.watchers.follow(&self.world, task, self.dice.fork()),
         }
     }
@@ -117,7 +139,7 @@ impl Client {
     async fn create(&self) {
         let (request, body) = (self.request_id(), self.dice.seed());
         let created = self.insist(Call::Create { request: request.clone(), body }).await;
-        let Some(task) = created else { return };
+        let Answer::Task { task, .. } = created else { return };
         self.remember(task.clone());
         if self.dice.chance(0.2) {
             self.ask(Call::Create { request: request.clone(), body }).await;
@@ -130,18 +152,38 @@ impl Client {
         }
     }
 
-    /// Asks until there is an answer, or enough of it; the task in the answer.
-    async fn insist(&self, call: Call) -> Option<String> {
-        for tries in 1..=TRIES {
-            match self.ask(call.clone()).await {
-                Answer::Task { task, .. } => return Some(task),
-                Answer::Failed(_) | Answer::Silence => {
-                    self.world.executor.sleep(self.dice.millis(20, 400 * i64::from(tries))).await;
+    /// Makes a key, shows one, or revokes one and perhaps shows it a little later.
+    async fn keys(&self) {
+        let known = self.crowd.some_key(&self.dice);
+        match (self.dice.below(4), known) {
+            (0, _) | (_, None) => {
+                let request = self.request_id();
+                let made = self.insist(Call::CreateKey { request }).await;
+                if let Answer::Key { key, text: Some(text) } = made {
+                    self.crowd.with(|shared| shared.keys.push((key, text)));
                 }
-                _ => return None,
             }
+            (1, Some((key, text))) => {
+                let request = self.request_id();
+                self.insist(Call::RevokeKey { request, key: key.clone() }).await;
+                self.world.executor.sleep(self.dice.millis(0, 2_000)).await;
+                self.insist(Call::ShowKey { key, text }).await;
+            }
+            (_, Some((key, text))) => drop(self.insist(Call::ShowKey { key, text }).await),
         }
-        None
+    }
+
+    /// Asks until there is an answer, or enough of it.
+    async fn insist(&self, call: Call) -> Answer {
+        let mut answer = Answer::Silence;
+        for tries in 1..=TRIES {
+            answer = self.ask(call.clone()).await;
+            if !answer.is_open() {
+                break;
+            }
+            self.world.executor.sleep(self.dice.millis(20, 400 * i64::from(tries))).await;
+        }
+        answer
     }
 
     async fn ask(&self, call: Call) -> Answer {
@@ -149,45 +191,64 @@ impl Client {
         let op = self.crowd.number();
         let invoked = Fact::Invoked { op, client: self.index, replica, call: call.clone() };
         self.world.history.record(invoked);
-        let result =
-            self.world.call(replica, &self.dice, move |engine, group| make(engine, group, call)).await;
-        let answer = result.map_or(Answer::Silence, answer);
+        let result = self.world.call(replica, &self.dice, move |engine, _| make(engine, call)).await;
+        let answer = result.map_or(Answer::Silence, |result| result.unwrap_or_else(refusal));
         self.world.history.record(Fact::Answered { op, answer: answer.clone() });
         answer
     }
 }
 
-fn make(engine: Engine, _group: Group, call: Call) -> BoxFuture<'static, Result<Arc<Task>, Error>> {
+fn make(engine: Engine, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
     Box::pin(async move {
         let caller = world::client();
         match call {
             Call::Create { request, body } => {
                 let new = workload::request(&request, body)
                     .map_err(|error| Error::Internal(format!("the workload is wrong: {error}")))?;
-                engine.create_task(&caller, "", &request, new).await
+                Ok(task(&*engine.create_task(&caller, "", &request, new).await?))
             }
-            Call::Cancel { request, task } => {
-                engine.cancel_task(&caller, &task, &request, String::new(), None).await
+            Call::Cancel { request, task: id } => {
+                Ok(task(&*engine.cancel_task(&caller, &id, &request, String::new(), None).await?))
             }
-            Call::Retry { request, task } => engine.retry_task(&caller, &task, &request).await,
-            Call::Get { task } => engine.get_task(&caller, &task).await,
+            Call::Retry { request, task: id } => Ok(task(&*engine.retry_task(&caller, &id, &request).await?)),
+            Call::Get { task: id } => Ok(task(&*engine.get_task(&caller, &id).await?)),
+            Call::Drain { agent } => match engine.drain_agent(&caller, "", DrainTarget::Agent(agent)).await {
+                Ok(_) => Ok(Answer::Done),
+                Err(Error::NotFound(_)) => Ok(Answer::Refused("it has no session".to_owned())),
+                Err(error) => Err(error),
+            },
+            Call::CreateKey { request } => {
+                let roles = std::iter::once(Role::Viewer).collect();
+                let new = NewKey { display_name: request.clone(), roles, scope: Scope::All, lifetime: None };
+                let (made, text) = engine.create_key(&caller, &request, new).await?;
+                Ok(key(&made, text))
+            }
+            Call::RevokeKey { request, key: id } => {
+                Ok(key(&engine.revoke_key(&caller, &id, &request).await?, None))
+            }
+            Call::ShowKey { text, .. } => engine.authenticate_key(&text).await.map(|_| Answer::Done),
         }
     })
 }
 
-fn answer(result: Result<Arc<Task>, Error>) -> Answer {
-    match result {
-        Ok(task) => Answer::Task {
-            task: task.id.to_string(),
-            revision: task.revision,
-            state: format!("{:?}", task.state),
-        },
-        Err(Error::RequestIdReused) => Answer::Reused,
-        Err(Error::Refused(refusal @ (Refusal::TaskEnded | Refusal::TaskNotRetryable))) => {
+fn task(task: &Task) -> Answer {
+    Answer::Task { task: task.id.to_string(), revision: task.revision, state: format!("{:?}", task.state) }
+}
+
+fn key(key: &Key, text: Option<String>) -> Answer {
+    Answer::Key { key: key.id.to_string(), text }
+}
+
+fn refusal(error: Error) -> Answer {
+    match error {
+        Error::RequestIdReused => Answer::Reused,
+        Error::CredentialRevoked => Answer::Revoked,
+        Error::Refused(refusal @ (Refusal::TaskEnded | Refusal::TaskNotRetryable)) => {
             Answer::Refused(format!("{refusal:?}"))
         }
-        Err(error) if transient(&error) => Answer::Failed(error.to_string()),
-        Err(error) => Answer::Defect(format!("{error:?}")),
+        Error::Store(StoreError::Unavailable(why)) => Answer::NotDone(why),
+        error if transient(&error) => Answer::Failed(error.to_string()),
+        error => Answer::Defect(format!("{error:?}")),
     }
 }
 

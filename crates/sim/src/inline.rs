@@ -43,6 +43,17 @@ pub fn finish<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Lets a planted mistake, if there is one, have the last word on an answer.
+macro_rules! answer {
+    ($store:ident, $answer:expr, $planted:ident => $spoiled:expr) => {{
+        #[cfg(feature = "canary")]
+        if let Some($planted) = &$store.planted {
+            return $spoiled;
+        }
+        $answer
+    }};
+}
+
 /// The store that all replicas share.
 #[derive(Clone)]
 pub struct Inline {
@@ -71,19 +82,12 @@ impl Inline {
 #[async_trait]
 impl Log for Inline {
     async fn commit(&self, batch: &[Commit]) -> Result<Vec<Outcome>> {
-        #[cfg(feature = "canary")]
-        if let Some(planted) = &self.planted {
-            return planted.commit(&self.store, batch);
-        }
-        finish(self.store.commit(batch))
+        answer!(self, finish(self.store.commit(batch)), planted => planted.commit(&self.store, batch))
     }
 
     async fn load(&self, stream: StreamId, after: u64, limit: u32) -> Result<Vec<EventRow>> {
-        #[cfg(feature = "canary")]
-        if let Some(planted) = &self.planted {
-            return planted.load(&self.store, stream, after, limit);
-        }
-        finish(self.store.load(stream, after, limit))
+        let rows = finish(self.store.load(stream, after, limit));
+        answer!(self, rows, planted => rows.map(|rows| planted.load(rows, after)))
     }
 
     async fn heads(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, u64)>> {
@@ -91,7 +95,8 @@ impl Log for Inline {
     }
 
     async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>> {
-        finish(self.store.follow(project, position, limit))
+        let rows = finish(self.store.follow(project, position, limit));
+        answer!(self, rows, planted => rows.map(|rows| planted.follow(rows)))
     }
 
     async fn position(&self) -> Result<i64> {
@@ -99,7 +104,8 @@ impl Log for Inline {
     }
 
     async fn payload(&self, digest: Digest) -> Result<Option<Bytes>> {
-        finish(self.store.payload(digest))
+        let bytes = finish(self.store.payload(digest));
+        answer!(self, bytes, planted => bytes.map(|bytes| planted.payload(bytes)))
     }
 
     async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>> {
@@ -148,18 +154,21 @@ impl Dispatch for Inline {
     }
 
     async fn orphaned_leases(&self, limit: u32) -> Result<Vec<LeaseRow>> {
-        finish(self.store.orphaned_leases(limit))
+        let leases = finish(self.store.orphaned_leases(limit));
+        answer!(self, leases, planted => leases.map(|leases| planted.orphans(leases)))
     }
 }
 
 #[async_trait]
 impl Sessions for Inline {
     async fn open_session(&self, session: &SessionRow, lease: Span) -> Result<SessionRow> {
-        finish(self.store.open_session(session, lease))
+        let row = finish(self.store.open_session(session, lease));
+        answer!(self, row, planted => row.map(|row| planted.opened(row)))
     }
 
     async fn resume_session(&self, session: &SessionRow, lease: Span) -> Result<Option<SessionRow>> {
-        finish(self.store.resume_session(session, lease))
+        let resume = || finish(self.store.resume_session(session, lease));
+        answer!(self, resume(), planted => planted.resume(&self.store, session, lease))
     }
 
     async fn renew_sessions(

@@ -4,7 +4,8 @@
 //! - [`dice`], [`executor`], [`ports`]: randomness, tasks and time from the seed
 //! - [`inline`]: the SQL store, polled to its end at every call
 //! - [`world`], [`bus`], [`weather`], [`nemesis`]: replicas and what befalls them
-//! - [`agent`], [`client`], [`watcher`]: those who use them
+//! - [`agent`], [`client`], [`watcher`], [`project_watcher`]: those who use them;
+//!   [`stream`]: how watches reach them
 //! - [`history`]: what they saw; [`aftermath`]: what the store has in the end;
 //!   [`checks`]: what must hold of both
 //! - [`run`]: one seed from its beginning to its verdict
@@ -26,7 +27,9 @@ pub mod history;
 pub mod inline;
 pub mod nemesis;
 pub mod ports;
+pub mod project_watcher;
 pub mod run;
+pub mod stream;
 pub mod watcher;
 pub mod weather;
 pub mod workload;

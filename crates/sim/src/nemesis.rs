@@ -1,5 +1,5 @@
-//! What befalls the world: kills, pauses longer than a lease, storms in the store,
-//! lost post, cut lines. One or two at a time, then a moment's calm.
+//! What befalls the world: kills, pauses longer than a lease, drains, storms in the
+//! store, lost post, cut lines. One or two at a time, then a moment's calm.
 
 use quarterdeck_core::Span;
 
@@ -11,9 +11,10 @@ use crate::world::World;
 /// Lets it loose; it ends when the world heals.
 pub fn let_loose(world: &World, dice: Dice) {
     let (here, group) = (world.clone(), world.people);
+    let longest = dice.between(600, 2_500);
     let haunt = async move {
         loop {
-            here.executor.sleep(dice.millis(200, 2_500)).await;
+            here.executor.sleep(dice.millis(100, longest)).await;
             if here.healed() {
                 return;
             }
@@ -27,14 +28,15 @@ pub fn let_loose(world: &World, dice: Dice) {
 
 fn strike(world: &World, dice: &Dice) {
     let replica = dice.below(world.replicas());
-    match dice.below(10) {
+    match dice.below(12) {
         0..3 => {
             world.kill(replica);
             let span = dice.millis(50, 3_000);
             later(world, span, move |world| world.start(replica));
         }
         3..5 => world.pause(replica, dice.millis(300, 6_000)),
-        5..8 => {
+        5..7 => world.drain(replica, dice.millis(100, 3_000)),
+        7..10 => {
             let odds = Odds::storm(dice);
             world.history.record(Fact::Nemesis(format!("storm at {replica}: {odds:?}")));
             if let Some(weather) = world.weather(replica) {

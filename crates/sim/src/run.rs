@@ -9,13 +9,14 @@ use quarterdeck_store::{SqlStore, StoreError};
 use crate::aftermath;
 use crate::agent::Agent;
 use crate::checks::{self, Evidence, text};
-use crate::client::{Client, Crowd};
+use crate::client::{Client, Crowd, Zeal};
 use crate::dice::Dice;
 use crate::executor::Executor;
-use crate::history::{Answer, Entry, Fact, lines};
+use crate::history::{Entry, Fact, lines};
 use crate::inline::{Inline, finish};
 use crate::nemesis;
 use crate::ports::EPOCH;
+use crate::project_watcher::ProjectWatchers;
 use crate::watcher::Watchers;
 use crate::world::World;
 
@@ -29,8 +30,11 @@ const SLICE: Span = Span::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub seed: u64,
-    /// About how many things clients do.
+    /// About how many things are asked of replicas before the world heals: calls
+    /// of clients, words of agents, connections.
     pub ops: usize,
+    /// Whether to write down everything that happened.
+    pub log: bool,
     #[cfg(feature = "canary")]
     pub canary: Option<crate::canary::Canary>,
 }
@@ -40,6 +44,7 @@ impl Setup {
         Self {
             seed,
             ops,
+            log: true,
             #[cfg(feature = "canary")]
             canary: None,
         }
@@ -47,9 +52,11 @@ impl Setup {
 }
 
 /// What came of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     pub seed: u64,
+    /// Things asked of replicas.
+    pub operations: usize,
     /// Calls of clients, and how many of them had a definite answer.
     pub calls: usize,
     pub answered: usize,
@@ -58,7 +65,7 @@ pub struct Report {
     pub violations: Vec<String>,
     /// Why this run proves nothing.
     pub void: Option<String>,
-    /// Everything that happened, one line each; the same for the same seed.
+    /// Everything that happened, one line each, if asked for; the same for the same seed.
     pub log: String,
 }
 
@@ -66,6 +73,13 @@ impl Report {
     pub fn is_good(&self) -> bool {
         self.violations.is_empty() && self.void.is_none()
     }
+}
+
+/// Everybody who uses the world.
+struct People {
+    crowd: Crowd,
+    watchers: Watchers,
+    projects: ProjectWatchers,
 }
 
 /// Runs one seed. An error is one of the machine, not of what is tested.
@@ -80,36 +94,29 @@ pub fn run(setup: &Setup) -> Result<Report, StoreError> {
     let store = Inline::new(finish(SqlStore::memory_with(options))?);
     let replicas = dice.between(2, 4) as usize;
     let world = World::new(executor.clone(), dice.fork(), base(setup, &store, dice.fork()), replicas);
-    let (crowd, watchers) = people(&world, &dice, setup);
+    let people = people(&world, &dice, setup);
 
-    while crowd.left() > 0 && executor.now() < WORK_MAX.as_micros() {
+    while people.crowd.left() > 0 && executor.now() < WORK_MAX.as_micros() {
         executor.run_for(SLICE);
     }
     let mut violations = Vec::new();
-    if crowd.left() > 0 {
-        violations.push(format!("stuck: {} clients are still waiting", crowd.left()));
+    if people.crowd.left() > 0 {
+        violations.push(format!("stuck: {} clients are still waiting", people.crowd.left()));
     }
     world.heal();
-    let end = executor.now() + HEAL_MAX.as_micros();
-    let mut left = vec!["never looked".to_owned()];
-    while !left.is_empty() && executor.now() < end {
-        executor.run_for(SLICE);
-        left = unfinished(&store, &watchers)?;
-    }
-    violations.extend(left.into_iter().map(|what| format!("stuck after healing: {what}")));
+    violations.extend(heal(&executor, &store, &people)?);
     violations.extend(executor.panics().into_iter().map(|why| format!("panic: {why}")));
 
-    let tasks = finish(aftermath::tasks(&store, &mut violations))?;
-    let evidence = Evidence { entries: world.history.entries(), tasks };
-    let turns = executor.turns();
+    let (operations, turns) = (world.history.operations(), executor.turns());
+    let evidence = evidence(&store, world.history.take(), &mut violations)?;
     world.shut_down();
     violations.extend(checks::violations(&evidence));
-    Ok(report(setup, turns, &evidence, violations))
+    Ok(report(setup, Report { operations, turns, violations, ..Report::default() }, &evidence))
 }
 
 #[cfg(feature = "canary")]
 fn base(setup: &Setup, store: &Inline, dice: Dice) -> Inline {
-    store.with(setup.canary.map(|canary| crate::canary::Planted { canary, dice }))
+    store.with(crate::canary::Planted::new(setup.canary, dice))
 }
 
 #[cfg(not(feature = "canary"))]
@@ -117,7 +124,7 @@ fn base(_setup: &Setup, store: &Inline, _dice: Dice) -> Inline {
     store.clone()
 }
 
-fn people(world: &World, dice: &Dice, setup: &Setup) -> (Crowd, Watchers) {
+fn people(world: &World, dice: &Dice, setup: &Setup) -> People {
     for index in 0..world.replicas() {
         world.start(index);
     }
@@ -125,14 +132,36 @@ fn people(world: &World, dice: &Dice, setup: &Setup) -> (Crowd, Watchers) {
     for index in 0..agents {
         Agent::new(world.clone(), index, dice.fork()).send_off();
     }
-    let (crowd, watchers) = (Crowd::default(), Watchers::default());
-    let clients = dice.between(4, 10) as usize;
-    for index in 0..clients {
+    let (crowd, watchers, projects) = (Crowd::default(), Watchers::default(), ProjectWatchers::default());
+    let zeal = Zeal { operations: setup.ops, pause: dice.between(50, 250), agents };
+    for index in 0..dice.between(4, 10) as usize {
         let (world, crowd, watchers) = (world.clone(), crowd.clone(), watchers.clone());
-        Client { world, crowd, watchers, index, dice: dice.fork() }.send_off(setup.ops.div_ceil(clients));
+        Client { world, crowd, watchers, index, dice: dice.fork() }.send_off(zeal);
+    }
+    for watch in 0..dice.between(1, 3) as u64 {
+        projects.follow(world, watch, dice.fork());
     }
     nemesis::let_loose(world, dice.fork());
-    (crowd, watchers)
+    People { crowd, watchers, projects }
+}
+
+/// Runs on until everything has come to its end; what has not.
+fn heal(executor: &Executor, store: &Inline, people: &People) -> Result<Vec<String>, StoreError> {
+    let end = executor.now() + HEAL_MAX.as_micros();
+    let mut left = vec!["never looked".to_owned()];
+    while !left.is_empty() && executor.now() < end {
+        executor.run_for(SLICE);
+        left = unfinished(store, &people.watchers)?;
+    }
+    // Whoever follows the project learns that nothing more comes.
+    let quiet = executor.now() + SLICE.as_micros();
+    while left.is_empty() && people.projects.behind(quiet) > 0 {
+        executor.run_for(SLICE);
+        if executor.now() >= end {
+            left.push(format!("{} watchers of the project hear nothing", people.projects.behind(quiet)));
+        }
+    }
+    Ok(left.into_iter().map(|what| format!("stuck after healing: {what}")).collect())
 }
 
 /// What has not come to its end.
@@ -144,15 +173,45 @@ fn unfinished(store: &Inline, watchers: &Watchers) -> Result<Vec<String>, StoreE
     Ok(left)
 }
 
-fn report(setup: &Setup, turns: u64, evidence: &Evidence, violations: Vec<String>) -> Report {
+/// The history, and all tasks as the store has them.
+fn evidence(
+    store: &Inline,
+    entries: Vec<Entry>,
+    violations: &mut Vec<String>,
+) -> Result<Evidence, StoreError> {
+    let tasks = finish(aftermath::tasks(store, violations))?;
+    let contents = finish(aftermath::contents(store, &tasks))?;
+    Ok(Evidence { entries, tasks, order: finish(aftermath::order(store))?, contents })
+}
+
+fn report(setup: &Setup, so_far: Report, evidence: &Evidence) -> Report {
     let (calls, answered) = count(&evidence.entries);
-    let void = if calls < setup.ops / 2 {
-        Some(format!("only {calls} calls of about {}", setup.ops))
-    } else if answered * 2 < calls {
+    let Report { operations, turns, violations, .. } = so_far;
+    let void = if operations < setup.ops {
+        Some(format!("only {operations} operations of {}", setup.ops))
+    } else if answered * 4 < calls {
         Some(format!("only {answered} of {calls} calls had an answer"))
     } else {
         None
     };
+    let tasks = evidence.tasks.len();
+    let report = Report {
+        seed: setup.seed,
+        operations,
+        calls,
+        answered,
+        tasks,
+        turns,
+        violations,
+        void,
+        log: String::new(),
+    };
+    let log = if setup.log { written(&report, evidence) } else { String::new() };
+    Report { log, ..report }
+}
+
+/// Everything that happened, the logs of all tasks, and what is wrong.
+fn written(report: &Report, evidence: &Evidence) -> String {
     let mut log = lines(&evidence.entries);
     for (id, task) in &evidence.tasks {
         let _ = writeln!(log, "{id} {:?}", task.state);
@@ -160,18 +219,18 @@ fn report(setup: &Setup, turns: u64, evidence: &Evidence, violations: Vec<String
             let _ = writeln!(log, "  {}", text(event));
         }
     }
-    let _ = writeln!(log, "seed {} turns {turns} calls {calls} answered {answered}", setup.seed);
-    for violation in &violations {
+    let Report { seed, turns, calls, answered, .. } = report;
+    let _ = writeln!(log, "seed {seed} turns {turns} calls {calls} answered {answered}");
+    for violation in &report.violations {
         let _ = writeln!(log, "VIOLATION {violation}");
     }
-    let tasks = evidence.tasks.len();
-    Report { seed: setup.seed, calls, answered, tasks, turns, violations, void, log }
+    log
 }
 
 fn count(entries: &[Entry]) -> (usize, usize) {
     let calls = entries.iter().filter(|entry| matches!(entry.fact, Fact::Invoked { .. })).count();
     let answered = entries.iter().filter(|entry| match &entry.fact {
-        Fact::Answered { answer, .. } => !matches!(answer, Answer::Failed(_) | Answer::Silence),
+        Fact::Answered { answer, .. } => !answer.is_open(),
         _ => false,
     });
     (calls, answered.count())

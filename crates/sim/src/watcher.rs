@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 use crate::client::transient;
 use crate::dice::Dice;
 use crate::history::Fact;
+use crate::stream::{Frame, carry};
 use crate::world::{self, World};
 
 /// Watchers at a time.
 const MOST: usize = 24;
 /// Silence after which a watcher goes elsewhere: several heartbeats.
-const PATIENCE: Span = Span::from_secs(4);
-const FRAMES_MAX: usize = 8;
+pub const PATIENCE: Span = Span::from_secs(4);
 
 /// All watchers of one run.
 #[derive(Clone, Default)]
@@ -33,13 +33,6 @@ struct Watcher {
     watch: u64,
     task: String,
     cursor: String,
-}
-
-/// What comes down a watch. The channel ends without `End` when the connection does.
-enum Frame {
-    Item(WatchFrame),
-    Failed(Error),
-    End,
 }
 
 /// Why a connection of a watch is over.
@@ -88,28 +81,13 @@ impl Watcher {
         }
     }
 
-    async fn open(&self, replica: usize) -> Option<mpsc::Receiver<Frame>> {
+    async fn open(&self, replica: usize) -> Option<mpsc::Receiver<Frame<WatchFrame>>> {
         let (task, cursor) = (self.task.clone(), self.cursor.clone());
         let executor = self.world.executor.clone();
         let open = move |engine: Engine, group| -> BoxFuture<'static, Result<_, Error>> {
             Box::pin(async move {
-                let mut watch = engine.watch_task(&world::client(), &task, &cursor).await?;
-                let (frames, receiver) = mpsc::channel(FRAMES_MAX);
-                let serve = async move {
-                    loop {
-                        let frame = match watch.next().await {
-                            Some(Ok(item)) => Frame::Item(item),
-                            Some(Err(error)) => Frame::Failed(error),
-                            None => Frame::End,
-                        };
-                        let more = matches!(frame, Frame::Item(_));
-                        if frames.send(frame).await.is_err() || !more {
-                            return;
-                        }
-                    }
-                };
-                executor.spawn(group, Box::pin(serve));
-                Ok(receiver)
+                let watch = engine.watch_task(&world::client(), &task, &cursor).await?;
+                Ok(carry(&executor, group, watch))
             })
         };
         match self.world.call(replica, &self.dice, open).await {
@@ -127,7 +105,7 @@ impl Watcher {
         self.world.history.record(Fact::WatchBroken { watch, why, defect });
     }
 
-    async fn read(&mut self, mut frames: mpsc::Receiver<Frame>) -> Over {
+    async fn read(&mut self, mut frames: mpsc::Receiver<Frame<WatchFrame>>) -> Over {
         loop {
             let frame = tokio::select! {
                 biased;

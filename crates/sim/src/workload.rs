@@ -9,9 +9,12 @@ use quarterdeck_engine::tasks::TaskRequest;
 use crate::dice::Dice;
 
 pub const CAPABILITIES: [&str; 2] = ["alpha", "beta"];
+/// Label by which watches of the project select, and its values: 0 up to this.
+pub const HUE: &str = "hue";
+pub const HUES: usize = 3;
 
-/// Input that is too large for an event.
-const LARGE: usize = 5_000;
+/// Content that is too large for an event.
+pub const LARGE: usize = 5_000;
 
 /// The request that `body` stands for, named after its request id.
 pub fn request(name: &str, body: u64) -> Result<TaskRequest, PlanError> {
@@ -20,9 +23,10 @@ pub fn request(name: &str, body: u64) -> Result<TaskRequest, PlanError> {
     let shape = dice.below(3);
     let steps = (0..count).map(|index| step(&dice, index, after(shape, index, count))).collect();
     let timeout = if dice.chance(0.05) { dice.millis(2_000, 10_000) } else { Span::from_secs(24 * 60 * 60) };
+    let hue = dice.below(HUES).to_string();
     Ok(TaskRequest {
         display_name: name.to_owned(),
-        labels: BTreeMap::from([("body".to_owned(), body.to_string())]),
+        labels: BTreeMap::from([("body".to_owned(), body.to_string()), (HUE.to_owned(), hue)]),
         plan: Plan::new(steps, Some(timeout))?,
     })
 }

@@ -158,6 +158,33 @@ impl World {
         }
     }
 
+    /// Stops the replica as an operator does: it sends agents and watchers away,
+    /// goes on for `grace`, ends, and is started again.
+    pub fn drain(&self, index: usize, grace: Span) {
+        let serving = self.living(index, |living| {
+            let living = living.as_ref()?;
+            Some((living.engine.clone()?, living.group))
+        });
+        let Some((engine, group)) = serving.flatten() else { return };
+        self.history.record(Fact::Nemesis(format!("drain {index}, which ends in {grace}")));
+        let (last, end) = (engine.clone(), Some(engine.now().plus(grace)));
+        self.executor.spawn(group, Box::pin(async move { engine.drain(end).await }));
+        let world = self.clone();
+        let end = async move {
+            world.executor.sleep(grace).await;
+            last.stop();
+            world.executor.sleep(Span::from_millis(50)).await;
+            drop(last);
+            let same = |living: &mut Option<Living>| living.as_ref().is_some_and(|it| it.group == group);
+            // Killed in between, it is another one by now.
+            if world.living(index, same) == Some(true) {
+                world.kill(index);
+                world.start(index);
+            }
+        };
+        self.executor.spawn(self.people, Box::pin(end));
+    }
+
     /// Stops the replica where it stands, for a while.
     pub fn pause(&self, index: usize, span: Span) {
         let group = self.living(index, |living| living.as_ref().map(|living| living.group)).flatten();
@@ -312,6 +339,11 @@ fn principal(subject: &str) -> Principal {
 /// The credential of all clients.
 pub fn client() -> Principal {
     principal("key:client")
+}
+
+/// Name of an agent.
+pub fn agent_name(index: usize) -> String {
+    format!("agent-{index}")
 }
 
 /// The credential of all agents.

@@ -4,10 +4,11 @@
 
 use quarterdeck_sim::{Report, Setup, run};
 
-const OPS: usize = 120;
+const OPS: usize = 400;
 
 fn broken(seeds: impl Iterator<Item = u64>) -> Vec<String> {
-    let reports = seeds.map(|seed| run(&Setup::new(seed, OPS)).unwrap());
+    let setup = |seed| Setup { log: false, ..Setup::new(seed, OPS) };
+    let reports = seeds.map(|seed| run(&setup(seed)).unwrap());
     let line = |report: &Report| format!("seed {} {:?} {:?}", report.seed, report.void, report.violations);
     reports.filter(|report| !report.is_good()).map(|report| line(&report)).collect()
 }

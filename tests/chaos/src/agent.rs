@@ -13,7 +13,7 @@ use quarterdeck_client::api::orchestration::v1::session_response::Message as Dow
 use quarterdeck_client::api::orchestration::v1::{
     Assign, Bye, Complete, Fail, GoAwayCause, Hello, Ping, Progress, Refuse, Reject,
 };
-use quarterdeck_sim::agent::mark;
+use quarterdeck_sim::agent::{mark, piece};
 use quarterdeck_sim::dice::Dice;
 use quarterdeck_sim::history::{Fact, Word};
 use quarterdeck_sim::workload::CAPABILITIES;
@@ -298,6 +298,7 @@ impl Agent {
             task: assign.task_id,
             step: assign.step_key,
             attempt: u32::try_from(assign.attempt).unwrap_or_default(),
+            outputs: None,
         });
         if self.works.contains_key(&token) {
             return (!self.say_again(line)).then_some(Over::Moved);
@@ -379,13 +380,15 @@ impl Agent {
                     let size = if self.dice.chance(0.2) { 5_000 } else { 10 };
                     Payload::text("c".repeat(size)).into_proto()
                 });
+                let shown = piece(number);
                 Up::Progress(Progress {
                     lease_token,
                     number,
                     fraction: 0.5,
                     message: mark,
                     checkpoint,
-                    ..Progress::default()
+                    partial_output: shown.text,
+                    partial_offset: shown.offset.try_into().unwrap_or(i64::MAX),
                 })
             }
             Word::Complete => {

@@ -38,7 +38,7 @@ pub fn evidence(mut entries: Vec<Entry>, tasks: BTreeMap<String, TaskLog>) -> Ev
             _ => {}
         }
     }
-    Evidence { entries, tasks }
+    Evidence { entries, tasks, ..Evidence::default() }
 }
 
 /// The log's text of an event, if it is what was seen.

@@ -58,6 +58,7 @@ async fn handle(world: World, agent: usize, dice: Dice, step: StepContext) -> Re
         task: step.task_id().to_owned(),
         step: step.step_key().to_owned(),
         attempt: u32::try_from(step.attempt()).unwrap_or_default(),
+        outputs: None,
     });
     sleep(dice.millis(0, 300).as_std()).await;
     let word = match dice.below(100) {

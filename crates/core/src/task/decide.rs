@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::canary::{Mistake, planted};
 use crate::context::Ctx;
 use crate::id::TaskId;
 use crate::plan::{StepIndex, StepSpec};
@@ -159,8 +160,12 @@ fn word(
         return Err(Refusal::LeaseStale);
     };
     match (&step.phase, step.closed) {
-        (Phase::Running(held), _) if held.token == lease.token && held.session == lease.session => {
+        (Phase::Running(held), _)
+            if (held.token == lease.token || planted(Mistake::TokenNotCompared))
+                && held.session == lease.session =>
+        {
             let number = match lease.number {
+                Some(number) if planted(Mistake::NumberNotCompared) => number,
                 Some(number) if number <= held.number => return Ok(Vec::new()),
                 Some(number) => number,
                 None => held.number.saturating_add(i64::from(ends.is_some())),

@@ -1,11 +1,16 @@
 //! A second reading of a task's events: what may follow what.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quarterdeck_core::payload::Body;
 use quarterdeck_core::plan::Plan;
 use quarterdeck_core::stream::Recorded;
-use quarterdeck_core::task::{Event, FailureCode, Next, State, StopCode};
-use quarterdeck_core::{SessionId, Timestamp};
+use quarterdeck_core::task::{Event, FailureCode, Next, Partial, State, StopCode};
+use quarterdeck_core::{Digest, Payload, SessionId, Timestamp};
 
 use super::TaskLog;
+use crate::agent::shown_by;
 use crate::history::Word;
 
 /// How far, in microseconds, a replica's idea of the database's clock may be off.
@@ -51,6 +56,8 @@ struct Held {
     number: i64,
     since: Timestamp,
     heard: Timestamp,
+    /// Bytes of partial output.
+    shown: usize,
 }
 
 struct Step {
@@ -59,7 +66,8 @@ struct Step {
     losses: u32,
 }
 
-struct Reader {
+struct Reader<'c> {
+    contents: &'c BTreeMap<Digest, Bytes>,
     plan: Plan,
     deadline: Timestamp,
     steps: Vec<Step>,
@@ -68,8 +76,8 @@ struct Reader {
     reading: Reading,
 }
 
-/// Reads a whole task.
-pub fn read(task: &TaskLog) -> Reading {
+/// Reads a whole task; `contents` are outputs that are stored apart.
+pub fn read(task: &TaskLog, contents: &BTreeMap<Digest, Bytes>) -> Reading {
     let mut events = task.events.iter();
     let Some(Recorded { at, event: Event::Created(created), .. }) = events.next() else {
         return Reading {
@@ -84,6 +92,7 @@ pub fn read(task: &TaskLog) -> Reading {
     };
     let fresh = |step| Step { place: place(&step), attempt: 0, losses: 0 };
     let mut reader = Reader {
+        contents,
         plan: created.plan.clone(),
         deadline: created.deadline,
         steps: (0..count).map(fresh).collect(),
@@ -108,7 +117,7 @@ pub fn read(task: &TaskLog) -> Reading {
     reader.reading
 }
 
-impl Reader {
+impl Reader<'_> {
     fn illegal(&mut self, what: String) {
         self.reading.illegal.push(what);
     }
@@ -138,12 +147,14 @@ impl Reader {
         match &recorded.event {
             Event::Created(_) => self.illegal(format!("{sequence} creates it again")),
             Event::Assigned { step, attempt, session, .. } => {
-                let held = Held { token: sequence, session: *session, number: 0, since: at, heard: at };
+                let (token, session) = (sequence, *session);
+                let held = Held { token, session, number: 0, since: at, heard: at, shown: 0 };
                 self.assigned(sequence, *step, *attempt, held);
             }
-            Event::Progressed { step, number, message, .. } => {
+            Event::Progressed { step, number, message, partial, .. } => {
                 if let Some(held) = self.word(sequence, *step, *number, Word::Progress, message) {
-                    self.put(*step, Place::Held(Held { number: *number, heard: at, ..held }));
+                    let shown = self.shown(sequence, *number, held.shown, partial.as_ref());
+                    self.put(*step, Place::Held(Held { number: *number, heard: at, shown, ..held }));
                 }
             }
             Event::Refused { step, number, message, .. } => {
@@ -155,9 +166,7 @@ impl Reader {
                 }
             }
             Event::Succeeded { step, attempt, number, output } => {
-                let content =
-                    output.as_ref().and_then(quarterdeck_core::Payload::content).unwrap_or_default();
-                let content = String::from_utf8_lossy(&content).into_owned();
+                let content = self.content(output.as_ref());
                 self.word(sequence, *step, *number, Word::Complete, &content);
                 self.same_attempt(sequence, *step, *attempt);
                 self.put(*step, Place::Succeeded);
@@ -177,6 +186,15 @@ impl Reader {
             Event::Readied { step } => self.readied(sequence, at, *step),
             Event::Ended { state, stop } => self.end(sequence, at, *state, stop.code, stop.step),
         }
+    }
+
+    fn content(&self, output: Option<&Payload>) -> String {
+        let bytes = match output.map(|output| (output, &output.body)) {
+            Some((_, Body::Stored { digest, .. })) => self.contents.get(digest).cloned(),
+            Some((output, _)) => output.content(),
+            None => None,
+        };
+        String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
     }
 
     fn put(&mut self, step: u16, place: Place) {
@@ -211,9 +229,28 @@ impl Reader {
         if number <= held.number {
             self.illegal(format!("{sequence} takes word {number} of step {step} after {}", held.number));
         }
+        if word != Word::Progress && held.shown > 0 && held.shown != shown_by(number - 1).len() {
+            self.illegal(format!("{sequence} is word {number} after {} bytes of partial output", held.shown));
+        }
         let (token, session, content) = (held.token, held.session, content.to_owned());
         self.reading.accepted.push(Accepted { sequence, step, token, session, number, word, content });
         Some(held)
+    }
+
+    /// Partial output after a word: all that was said up to it, once and in order.
+    /// Some agents show nothing.
+    fn shown(&mut self, sequence: u64, number: i64, before: usize, piece: Option<&Partial>) -> usize {
+        let Some(piece) = piece else {
+            if before > 0 {
+                self.illegal(format!("{sequence} shows nothing of word {number}"));
+            }
+            return before;
+        };
+        let whole = shown_by(number);
+        if piece.offset != before as u64 || whole.get(before..) != Some(&piece.text) {
+            self.illegal(format!("{sequence} shows {piece:?} after {before} bytes of {whole}"));
+        }
+        before + piece.text.len()
     }
 
     fn same_attempt(&mut self, sequence: u64, step: u16, attempt: u32) {

@@ -3,14 +3,21 @@
 //! - [`fold`]: only legal transitions, dense sequences, nothing after the end
 //! - [`words`]: a word is accepted once, and only under the lease it was said for
 //! - [`requests`]: nothing acknowledged is lost; one request, one answer
+//! - [`watches`], [`projects`]: no gap, no duplicate, nothing but what the log has
+//! - [`sessions`]: nothing after a farewell, expiry is final
 //! - [`slots`]: agents hold no more than they asked for
-//! - [`watches`]: no gap, no duplicate, nothing but what the log has
+//! - [`outputs`]: what steps are told of those before them is what those said
+//! - [`keys`]: a revoked key is soon refused everywhere, another never
 //!
 //! Invariant: none of this calls the engine, nor the rules in core; the fold here
 //! is a second, independent reading of what a task may go through.
 
 pub mod fold;
+pub mod keys;
+pub mod outputs;
+pub mod projects;
 pub mod requests;
+pub mod sessions;
 pub mod slots;
 pub mod watches;
 pub mod words;
@@ -20,10 +27,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use quarterdeck_core::stream::Recorded;
-use quarterdeck_core::task::{Event, State};
+use quarterdeck_core::task::event::Created;
+use quarterdeck_core::task::{Event, FailureCode, LeaseToken, State};
+use quarterdeck_core::{Digest, Timestamp};
 
 use crate::history::Entry;
+use crate::ports::EPOCH;
 
 /// A task as the store has it in the end.
 #[derive(Clone, Debug)]
@@ -35,12 +46,73 @@ pub struct TaskLog {
     pub events: Vec<Recorded<Event>>,
 }
 
+impl TaskLog {
+    pub fn created(&self) -> Option<&Created> {
+        match self.events.first().map(|event| &event.event) {
+            Some(Event::Created(created)) => Some(created),
+            _ => None,
+        }
+    }
+
+    pub fn event(&self, sequence: u64) -> Option<&Recorded<Event>> {
+        let place = usize::try_from(sequence).ok()?.checked_sub(1)?;
+        self.events.get(place)
+    }
+}
+
+impl TaskLog {
+    /// When a lease ended, on the clock of the history.
+    pub fn lease_ended(&self, token: &str) -> Option<i64> {
+        self.end_of(token).map(|event| since_beginning(event.at))
+    }
+
+    /// Whether it ended because its session was over, which it was before.
+    pub fn lease_was_lost(&self, token: &str) -> bool {
+        let end = self.end_of(token).map(|event| &event.event);
+        matches!(end, Some(Event::Failed { failure, .. }) if failure.code == FailureCode::AgentLost)
+    }
+
+    fn end_of(&self, token: &str) -> Option<&Recorded<Event>> {
+        let lease: LeaseToken = token.parse().ok()?;
+        let mut later = self.events.iter().filter(|event| event.sequence > lease.sequence);
+        later.find(|event| match &event.event {
+            Event::Succeeded { step, .. } | Event::Failed { step, .. } | Event::Refused { step, .. } => {
+                *step == lease.step
+            }
+            Event::Ended { .. } => true,
+            _ => false,
+        })
+    }
+}
+
+/// Where an event of the log is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Placed {
+    pub task: String,
+    pub sequence: u64,
+}
+
 /// All that checkers may look at.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     pub entries: Vec<Entry>,
     /// By the text of their id.
     pub tasks: BTreeMap<String, TaskLog>,
+    /// All events in the order of their commits.
+    pub order: Vec<Placed>,
+    /// Outputs that are stored apart from events.
+    pub contents: BTreeMap<Digest, Bytes>,
+}
+
+impl Evidence {
+    pub fn event(&self, placed: &Placed) -> Option<&Recorded<Event>> {
+        self.tasks.get(&placed.task)?.event(placed.sequence)
+    }
+}
+
+/// A time of the database on the clock of the history.
+pub fn since_beginning(at: Timestamp) -> i64 {
+    at.as_micros() - EPOCH
 }
 
 /// Everything that does not hold, one line each.
@@ -48,7 +120,7 @@ pub fn violations(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
     let mut accepted = Vec::new();
     for (id, task) in &evidence.tasks {
-        let reading = fold::read(task);
+        let reading = fold::read(task, &evidence.contents);
         found.extend(reading.illegal.into_iter().map(|what| format!("legal transitions: {id}: {what}")));
         accepted.extend(reading.accepted.into_iter().map(|word| (id.clone(), word)));
     }
@@ -56,8 +128,12 @@ pub fn violations(evidence: &Evidence) -> Vec<String> {
         |name: &'static str, lines: Vec<String>| lines.into_iter().map(move |line| format!("{name}: {line}"));
     found.extend(named("words", words::check(evidence, &accepted)));
     found.extend(named("requests", requests::check(evidence)));
-    found.extend(named("slots", slots::check(evidence)));
     found.extend(named("watches", watches::check(evidence)));
+    found.extend(named("projects", projects::check(evidence)));
+    found.extend(named("sessions", sessions::check(evidence)));
+    found.extend(named("slots", slots::check(evidence)));
+    found.extend(named("outputs", outputs::check(evidence)));
+    found.extend(named("keys", keys::check(evidence)));
     found
 }
 

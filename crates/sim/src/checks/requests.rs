@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quarterdeck_core::task::{Event, State};
 
-use super::{Evidence, TaskLog};
+use super::{Evidence, since_beginning};
 use crate::history::{Answer, Call, Fact};
 
 /// A call with when it began and what came of it.
@@ -32,6 +32,7 @@ pub fn check(evidence: &Evidence) -> Vec<String> {
         }
     }
     let calls: Vec<&Call> = invoked.values().map(|(_, call)| *call).collect();
+    not_done(evidence, &done, &mut found);
     for one in &done {
         if let Answer::Defect(why) = one.answer {
             found.push(format!("{:?} was answered with a defect: {why}", one.call));
@@ -45,13 +46,6 @@ pub fn check(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-fn created(task: &TaskLog) -> Option<&quarterdeck_core::task::event::Created> {
-    match task.events.first().map(|event| &event.event) {
-        Some(Event::Created(created)) => Some(created),
-        _ => None,
-    }
-}
-
 /// What was acknowledged is there, and is what was asked for.
 fn lost(evidence: &Evidence, done: &[Done<'_>], found: &mut Vec<String>) {
     for Done { call, answer, .. } in done {
@@ -63,7 +57,7 @@ fn lost(evidence: &Evidence, done: &[Done<'_>], found: &mut Vec<String>) {
         if *revision > log.head {
             found.push(format!("{task} was shown at revision {revision}, its log ends at {}", log.head));
         }
-        let Some(created) = created(log) else { continue };
+        let Some(created) = log.created() else { continue };
         let fits = match call {
             Call::Create { request, body } => {
                 created.display_name == *request
@@ -72,9 +66,46 @@ fn lost(evidence: &Evidence, done: &[Done<'_>], found: &mut Vec<String>) {
             }
             Call::Retry { task: of, .. } => created.retry_of.is_some_and(|id| id.to_string() == *of),
             Call::Cancel { task: of, .. } | Call::Get { task: of } => of == task,
+            _ => false,
         };
         if !fits {
             found.push(format!("{call:?} was answered with {task}, which is another"));
+        }
+    }
+}
+
+/// What was answered as not done is not done: nothing happens to a task while
+/// everybody who asked for it has been told that it did not.
+fn not_done(evidence: &Evidence, done: &[Done<'_>], found: &mut Vec<String>) {
+    let mut asked: BTreeMap<(bool, &str), Vec<&Done<'_>>> = BTreeMap::new();
+    for one in done {
+        match one.call {
+            Call::Create { request, .. } => asked.entry((true, request)).or_default().push(one),
+            Call::Cancel { task, .. } => asked.entry((false, task)).or_default().push(one),
+            _ => {}
+        }
+    }
+    for (id, log) in &evidence.tasks {
+        let Some(created) = log.created() else { continue };
+        let cancelled = log
+            .events
+            .iter()
+            .find(|event| matches!(&event.event, Event::Ended { state, .. } if *state == State::Canceled));
+        let by_request = (true, created.display_name.as_str());
+        let began =
+            log.events.first().filter(|_| created.retry_of.is_none()).map(|event| (by_request, event));
+        for (key, event) in began.into_iter().chain(cancelled.map(|event| ((false, id.as_str()), event))) {
+            let at = since_beginning(event.at);
+            let before =
+                |one: &&&Done<'_>| evidence.entries.get(one.began).is_some_and(|entry| entry.at <= at);
+            let callers: Vec<_> = asked.get(&key).into_iter().flatten().filter(before).collect();
+            let denied = |one: &&&Done<'_>| matches!(one.answer, Answer::NotDone(_));
+            if !callers.is_empty() && callers.iter().all(denied) {
+                found.push(format!(
+                    "{:?} was answered as not done, and is event {} of {id}",
+                    callers[0].call, event.sequence
+                ));
+            }
         }
     }
 }
@@ -89,11 +120,11 @@ fn once(evidence: &Evidence, calls: &[&Call], found: &mut Vec<String>) {
         match call {
             Call::Create { request, .. } => drop(asked.insert(request)),
             Call::Retry { request, task } => drop(asked_again.entry(task).or_default().insert(request)),
-            Call::Cancel { .. } | Call::Get { .. } => {}
+            _ => {}
         }
     }
     for (id, log) in &evidence.tasks {
-        let Some(created) = created(log) else { continue };
+        let Some(created) = log.created() else { continue };
         match created.retry_of {
             None => made.entry(&created.display_name).or_default().push(id),
             Some(of) => *retried.entry(of.to_string()).or_default() += 1,

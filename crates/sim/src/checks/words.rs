@@ -10,7 +10,12 @@ use super::fold::Accepted;
 use crate::agent::read_mark;
 use crate::history::{Fact, Word};
 
+/// What a server says that refuses a step for an agent that is going.
+const GIVEN_BACK: &str = "the agent was asked to finish before it was told of this step";
+
 type Place<'h> = (&'h str, i64);
+/// Task, step and sequence of a lease.
+type Lease<'h> = (&'h str, u16, u64);
 
 #[derive(Default)]
 struct Said<'h> {
@@ -26,7 +31,7 @@ pub fn check(evidence: &Evidence, accepted: &[(String, Accepted)]) -> Vec<String
             said.words.entry((token, *number)).or_default().insert((session, *word));
         }
     }
-    let taken = taken(&said, accepted, &mut found);
+    let taken = taken(&said, &told(evidence), accepted, &mut found);
     for entry in &evidence.entries {
         match &entry.fact {
             Fact::Acked { token, up_to, .. } => acked(&said, &taken, token, *up_to, &mut found),
@@ -55,15 +60,35 @@ pub fn check(evidence: &Evidence, accepted: &[(String, Accepted)]) -> Vec<String
     found
 }
 
+/// Leases that agents were told of.
+fn told(evidence: &Evidence) -> BTreeSet<Lease<'_>> {
+    let told = evidence.entries.iter().filter_map(|entry| match &entry.fact {
+        Fact::Assigned { token, task, .. } => {
+            let lease = token.parse::<LeaseToken>().ok()?;
+            Some((task.as_str(), lease.step, lease.sequence))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
 /// Words in the log, checked against those that were said.
 fn taken<'h>(
     said: &Said<'h>,
+    told: &BTreeSet<Lease<'_>>,
     accepted: &'h [(String, Accepted)],
     found: &mut Vec<String>,
 ) -> BTreeMap<Place<'h>, Word> {
     let mut taken = BTreeMap::new();
     for (task, word) in accepted {
         let name = format!("{task} {} ({:?})", word.sequence, word.word);
+        if word.word == Word::Refuse && word.content == GIVEN_BACK {
+            let lease = (task.as_str(), word.step, word.token);
+            if told.contains(&lease) {
+                found.push(format!("{name}: refused for an agent that was told of it"));
+            }
+            continue;
+        }
         let Some((token, number)) = read_mark(&word.content) else {
             found.push(format!("{name}: nobody said `{}`", word.content));
             continue;
