@@ -1,10 +1,10 @@
 //! Whether every statement fits the database's schema, for `doctor` and tests.
 
 use super::db::Db;
-use super::registry::{FRAGMENTS, statements};
+use super::registry::statements;
+use super::ruling;
 use super::store::SqlStore;
 use super::template::Dialect;
-use super::{ruling, schema};
 use crate::error::StoreError;
 use crate::port::Result;
 
@@ -17,10 +17,9 @@ impl SqlStore {
             statements().map(|stmt| (stmt.name.to_owned(), stmt.sql(dialect))).collect();
         match self.db() {
             Db::Postgres(db) => texts.push(("commit".to_owned(), db.whole_commit())),
-            Db::Sqlite(_) => {
-                let own = [&ruling::HEADS, &schema::META, &schema::ADVANCE_META];
-                texts.extend(own.map(|stmt| (stmt.name.to_owned(), stmt.sql(Dialect::Sqlite))));
-                texts.extend(FRAGMENTS.map(|part| (format!("commit.{:?}", part.part), part.sqlite())));
+            Db::Sqlite(db) => {
+                texts.push((ruling::LOOK.name.to_owned(), ruling::LOOK.sql(Dialect::Sqlite)));
+                texts.push(("commit".to_owned(), db.writes().of(u32::MAX)));
             }
         }
         for (name, sql) in &texts {

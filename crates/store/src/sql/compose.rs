@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::changes::Changes;
 use super::registry::FRAGMENTS;
-use super::requests::GRANTED_TEXT;
+use super::requests::granted;
 use super::stmt::Part;
 use super::template::{Dialect, expand, rows};
 
@@ -63,10 +63,10 @@ fn compose(changes: &Changes<'_>) -> String {
         let first = place(part.columns.len());
         if fragment.part == Part::Requests {
             let source = rows(Dialect::Postgres, part.columns, first);
-            granted = Some(expand(Dialect::Postgres, &GRANTED_TEXT.replace("{rows}", &source)));
+            granted = Some(expand(Dialect::Postgres, &granted!().replace("{rows}", &source)));
         }
         let name = format!("{:?}", fragment.part).to_lowercase();
-        inserts.push_str(&format!(",\n{name} AS (\n{}\n)", fragment.postgres(first)));
+        inserts.push_str(&format!(",\n{name} AS (\n{}\n)", fragment.expanded(Dialect::Postgres, first)));
     }
     let locks = locks(appends, guards);
     let granted = granted.unwrap_or_else(|| "SELECT 0::bigint AS item WHERE false".to_owned());

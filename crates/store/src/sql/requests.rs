@@ -28,11 +28,14 @@ pub(crate) static REQUESTS: Fragment = Fragment::new(
 
 /// Items whose request was granted before. A scalar subquery, which can only be
 /// one look-up each, however little the planner knows.
-pub(crate) static GRANTED: Stmt = Stmt::over("requests.granted", REQUESTS.columns, GRANTED_TEXT);
-
-pub(crate) const GRANTED_TEXT: &str = "SELECT r.item FROM {rows}
+macro_rules! granted {
+    () => {
+        "SELECT r.item FROM {rows}
      WHERE (SELECT 1 FROM request q WHERE q.project = r.project AND q.method = r.method
-         AND q.request_id = r.request_id) = 1";
+         AND q.request_id = r.request_id) = 1"
+    };
+}
+pub(crate) use granted;
 
 static FIND: Stmt = Stmt::new(
     "requests.find",
@@ -46,7 +49,7 @@ static FORGET: Stmt = Stmt::new(
      RETURNING stream",
 );
 
-pub(crate) static ALL: &[&Stmt] = &[&GRANTED, &FIND, &FORGET];
+pub(crate) static ALL: &[&Stmt] = &[&FIND, &FORGET];
 
 pub(crate) fn add<'a>(changes: &mut Changes<'a>, item: i64, commit: CommitId, request: &'a RequestRecord) {
     let RequestRecord { key, digest, stream } = request;

@@ -40,11 +40,7 @@ static RAISE_EPOCH: Stmt =
     Stmt::new("schema.raise_epoch", "UPDATE store_meta SET epoch = epoch + 1 WHERE one = 1 RETURNING epoch");
 
 /// Position and time of the last commit, on SQLite.
-pub(crate) static META: Stmt =
-    Stmt::new("schema.meta", "SELECT position, clock FROM store_meta WHERE one = 1");
-
-pub(crate) static ADVANCE_META: Stmt =
-    Stmt::new("schema.advance_meta", "UPDATE store_meta SET position = $1, clock = $2 WHERE one = 1");
+pub(crate) const ADVANCE_META: &str = "UPDATE store_meta SET position = $2, clock = $1 WHERE one = 1";
 
 pub(crate) static ALL: &[&Stmt] = &[&MIGRATED, &APPLIED, &EPOCH, &DRAW_EPOCH, &RAISE_EPOCH];
 

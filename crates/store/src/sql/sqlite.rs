@@ -17,12 +17,12 @@ use sqlx::sqlite::{
     SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Arguments as _, ConnectOptions as _, Connection as _, Executor as _};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::changes::Changes;
 use super::db::{Row, Verdict};
 use super::failure::Failure;
-use super::ruling;
+use super::ruling::{self, Writes};
 use super::stmt::Stmt;
 use super::template::Dialect;
 use super::value::{Arg, Rows, ids_to_json, ints_to_json, texts_to_json};
@@ -84,12 +84,13 @@ fn system_clock() -> Timestamp {
 const WAL_BYTES: u64 = 16 * 1024 * 1024;
 
 pub(crate) struct Sqlite {
-    writer: Mutex<SqliteConnection>,
+    writer: Mutex<Writer>,
     /// `None` in memory: another connection would see another database.
     readers: Option<Readers>,
     clock: Clock,
     /// The highest time given out, in microseconds.
     highest: AtomicI64,
+    writes: Writes,
 }
 
 struct Readers {
@@ -103,6 +104,22 @@ struct Readers {
 impl std::fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sqlite").field("in_memory", &self.readers.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// The connection that writes.
+struct Writer {
+    connection: SqliteConnection,
+    /// A commit has begun; whoever awaited it may be gone since.
+    open: bool,
+}
+
+impl Writer {
+    /// Takes back what is open. False where nothing was.
+    async fn roll_back(&mut self) -> bool {
+        let undone = self.open && sqlx::query("ROLLBACK").execute(&mut self.connection).await.is_ok();
+        self.open = false;
+        undone
     }
 }
 
@@ -146,11 +163,16 @@ impl Sqlite {
 
     fn new(writer: SqliteConnection, readers: Option<Readers>, options: &SqliteOptions) -> Self {
         Self {
-            writer: Mutex::new(writer),
+            writer: Mutex::new(Writer { connection: writer, open: false }),
             readers,
             clock: Arc::clone(&options.clock),
             highest: AtomicI64::new(0),
+            writes: Writes::default(),
         }
+    }
+
+    pub fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     /// The clock, which never falls.
@@ -171,7 +193,7 @@ impl Sqlite {
 
     pub async fn read_over(&self, stmt: &'static Stmt, rows: &Rows<'_>) -> Result<Vec<Row>, Failure> {
         let Some(json) = rows.to_json(Some) else { return Ok(Vec::new()) };
-        self.fetch(stmt.sql(Dialect::Sqlite), bind([Bound::Text(json)])?).await
+        self.fetch(stmt.sql(Dialect::Sqlite), bind(vec![Bound::Text(json)])?).await
     }
 
     async fn fetch(&self, sql: &'static str, bound: SqliteArguments) -> Result<Vec<Row>, Failure> {
@@ -181,16 +203,23 @@ impl Sqlite {
                     readers.pool.acquire().await.map_err(|error| Failure::NotDone(error.to_string()))?;
                 fetch(&mut reader, sql, bound).await
             }
-            None => fetch(&mut *self.writer.lock().await, sql, bound).await,
+            None => fetch(&mut self.writer().await.connection, sql, bound).await,
         }
     }
 
-    pub async fn write(&self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Vec<Row>, Failure> {
+    /// The writer, without what an abandoned commit has left open.
+    async fn writer(&self) -> MutexGuard<'_, Writer> {
         let mut writer = self.writer.lock().await;
+        writer.roll_back().await;
+        writer
+    }
+
+    pub async fn write(&self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Vec<Row>, Failure> {
+        let mut writer = self.writer().await;
         // Read once the writer is ours: waiting must not make the time old.
         let bound = bind_all(stmt, args, self.now())?;
         let mut transaction =
-            writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error, false))?;
+            writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error, false))?;
         let rows = fetch(&mut transaction, stmt.sql(Dialect::Sqlite), bound).await?;
         transaction.commit().await.map_err(|error| classify(&error, true))?;
         Ok(rows)
@@ -198,14 +227,25 @@ impl Sqlite {
 
     pub async fn commit(&self, changes: &Changes<'_>) -> Result<Vec<Verdict>, Failure> {
         let verdicts = {
-            let mut writer = self.writer.lock().await;
-            let mut transaction =
-                writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error, false))?;
-            let verdicts = ruling::apply(self, &mut transaction, changes).await?;
-            if verdicts.iter().any(|verdict| verdict.position > 0) {
-                transaction.commit().await.map_err(|error| classify(&error, true))?;
+            let mut writer = self.writer().await;
+            writer.open = true;
+            let found = match ruling::look(&mut writer.connection, changes).await {
+                Ok(found) => found,
+                Err(failure) => {
+                    writer.roll_back().await;
+                    return Err(failure);
+                }
+            };
+            let ruled = ruling::rule(self, changes, found);
+            if ruled.is_nothing() {
+                writer.roll_back().await;
+            } else if let Err(failure) = ruled.write(self, &mut writer.connection, changes).await {
+                // What can be taken back was not committed.
+                let undone = writer.roll_back().await;
+                return Err(if undone { failure } else { Failure::Unknown(format!("{failure:?}")) });
             }
-            verdicts
+            writer.open = false;
+            ruled.verdicts
         };
         self.checkpoint_if_due().await;
         Ok(verdicts)
@@ -238,8 +278,8 @@ impl Sqlite {
     }
 
     pub async fn prepare(&self, sql: &'static str) -> Result<(), Failure> {
-        let mut writer = self.writer.lock().await;
-        let prepared = writer.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await;
+        let mut writer = self.writer().await;
+        let prepared = writer.connection.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await;
         prepared.map(drop).map_err(|error| classify(&error, false))
     }
 
@@ -247,15 +287,15 @@ impl Sqlite {
         if let Some(readers) = &self.readers {
             readers.pool.close().await;
             // Leaves a database that is one file.
-            let mut writer = self.writer.lock().await;
-            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await;
+            let mut writer = self.writer().await;
+            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer.connection).await;
         }
     }
 
     pub async fn migrate(&self, migrator: &'static Migrator) -> Result<(), MigrateError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await;
         // What `run` does; with that, the compiler cannot tell that the future is `Send`.
-        migrator.run_direct(None, &mut *writer, false).await
+        migrator.run_direct(None, &mut writer.connection, false).await
     }
 }
 
@@ -288,7 +328,7 @@ pub(crate) enum Bound {
     Int(i64),
 }
 
-pub(crate) fn bind<const N: usize>(values: [Bound; N]) -> Result<SqliteArguments, Failure> {
+pub(crate) fn bind(values: Vec<Bound>) -> Result<SqliteArguments, Failure> {
     let mut bound = SqliteArguments::default();
     for value in values {
         match value {

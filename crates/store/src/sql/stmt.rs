@@ -56,7 +56,6 @@ pub(crate) struct Fragment {
     /// Columns beside `item`, which comes first.
     pub columns: &'static [(&'static str, Type)],
     text: &'static str,
-    sqlite: OnceLock<String>,
 }
 
 /// The parts of a commit, in the order in which SQLite carries them out.
@@ -81,20 +80,11 @@ pub(crate) enum Part {
 
 impl Fragment {
     pub const fn new(part: Part, columns: &'static [(&'static str, Type)], text: &'static str) -> Self {
-        Self { part, columns, text, sqlite: OnceLock::new() }
+        Self { part, columns, text }
     }
 
-    /// As a statement of its own: rows are `$1`, the time of the commit is `$2`.
-    pub fn sqlite(&'static self) -> &'static str {
-        self.sqlite.get_or_init(|| self.expanded(Dialect::Sqlite, 1))
-    }
-
-    /// As part of the composed statement, with parameters counted from `first`.
-    pub fn postgres(&self, first: usize) -> String {
-        self.expanded(Dialect::Postgres, first)
-    }
-
-    fn expanded(&self, dialect: Dialect, first: usize) -> String {
+    /// As part of the commit, with the parameters of its rows counted from `first`.
+    pub fn expanded(&self, dialect: Dialect, first: usize) -> String {
         expand(dialect, &self.text.replace("{rows}", &rows(dialect, self.columns, first)))
     }
 }

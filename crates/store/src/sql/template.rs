@@ -10,7 +10,7 @@
 //! | `{any}` ... `{end}` | `= ANY(ARRAY(...))` | `IN (...)` |
 //! | `{rows}` | `unnest` of one array a column, as `r` | `json_each` of one JSON text, as `r` |
 //! | `{live}` | keeps rows of surviving items | nothing: only those are sent |
-//! | `{position}`, `{at}` | what the commit drew | the row's item number, a parameter |
+//! | `{position}`, `{at}` | what the commit drew | the row's item number, `$1` |
 //! | `{?a~b}` | `a` | `b` |
 //!
 //! An unknown marker is left as it is and fails when the statement is prepared,
@@ -109,7 +109,7 @@ fn replacement(dialect: Dialect, marker: &str, now: &str) -> Option<String> {
         // join with a hundred items is a nested loop over all pairs.
         ("live", true) => "WHERE (SELECT position FROM ok)[r.item] > 0".to_owned(),
         ("position", false) => "r.item".to_owned(),
-        ("at", false) => "$2".to_owned(),
+        ("at", false) => "$1".to_owned(),
         // Not empty: `ON CONFLICT` after a bare FROM would be read as a join.
         ("live", false) => "WHERE true".to_owned(),
         _ => return None,
