@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use quarterdeck_adapters::RedisBus;
-use quarterdeck_engine::{Bus, LocalBus, Options};
+use quarterdeck_engine::{Bus, LocalBus};
 use quarterdeck_server::{AuthSettings, LogSettings, SecretSource, Settings};
 use quarterdeck_store::sql::{PgOptions, SqliteOptions};
 use quarterdeck_store::{SqlStore, Store};
@@ -56,7 +56,6 @@ pub async fn run(arguments: Server) -> Result<()> {
             ..AuthSettings::default()
         },
         log,
-        engine: Options { batches_in_flight: batches_in_flight(arguments.store), ..Options::default() },
         ..Settings::default()
     };
     let shutdown = CancellationToken::new();
@@ -77,14 +76,6 @@ pub async fn run(arguments: Server) -> Result<()> {
     });
     running.wait().await;
     Ok(())
-}
-
-/// SQLite has one writer; PostgreSQL overlaps the sync of one batch with the work of the next.
-pub fn batches_in_flight(store: StoreKind) -> usize {
-    match store {
-        StoreKind::Sqlite => 1,
-        StoreKind::Postgres => 2,
-    }
 }
 
 /// Opens and migrates a store. `name` tells SQLite files in one directory apart.

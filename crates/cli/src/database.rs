@@ -61,11 +61,6 @@ impl Source {
         })
     }
 
-    /// True where only one process writes at a time.
-    pub fn is_sqlite(&self) -> bool {
-        matches!(self.kind(), Kind::Sqlite(_))
-    }
-
     /// The URL without its password and parameters.
     pub fn redacted(&self) -> String {
         let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };

@@ -15,7 +15,8 @@ pub struct Options {
     pub sweep_every: Span,
     /// Most commits in one batch.
     pub batch_max: usize,
-    /// Batches in flight at a time: 2 where the database can overlap them, 1 on SQLite.
+    /// Batches in flight at a time. A second one only waits for the log's lock, which
+    /// the first holds to its end, and would have been larger without.
     pub batches_in_flight: usize,
     /// Most bytes of events and payloads in one batch.
     pub batch_bytes_max: usize,
@@ -50,7 +51,7 @@ impl Default for Options {
             heartbeat: Span::from_secs(10),
             sweep_every: Span::from_millis(400),
             batch_max: 128,
-            batches_in_flight: 2,
+            batches_in_flight: 1,
             batch_bytes_max: 8 * 1024 * 1024,
             commit_queue_max: 4_096,
             tasks_cached_max: 10_000,

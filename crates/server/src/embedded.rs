@@ -88,8 +88,7 @@ impl Embedded {
                 ..AuthSettings::default()
             },
             limits: options.limits,
-            // SQLite has one writer.
-            engine: Options { batches_in_flight: 1, ..options.engine },
+            engine: options.engine,
             ..Settings::default()
         };
         let config = settings.validate()?;

@@ -142,16 +142,16 @@ def run(names: list[str], seconds: float) -> tuple[int, int]:
 def one(
     server: Server, victim: Victim, attack: Attack, seconds: float, quiet: Quiet, baseline: Baseline
 ) -> tuple[list[str], Quiet]:
-    """One attack. Where only times are too long it is repeated once, after a fresh control: the
-    machine may have become busy since the first."""
-    for attempt in ("first", "second"):
+    """One attack. Where only times are too long it is repeated, twice at most, after a fresh control:
+    the machine may have become busy since the first."""
+    for left_over in (2, 1, 0):
         row = beside(server, victim, attack.name, max(seconds, attack.seconds or 0))
         left = recovered(server, baseline) if server.alive else "the server is gone"
         # What went wrong since counts too; times are the attack's alone.
         row.victim["errors"] = victim.report()["errors"]
         verdict = judge(attack, row, quiet, server, left)
         print_row(row, attack.what)
-        if verdict.certain or not verdict.slow or attempt == "second":
+        if verdict.certain or not verdict.slow or not left_over:
             return verdict.certain + verdict.slow, quiet
         print(f"    {attack.name}: {'; '.join(verdict.slow)}: measured again", flush=True)
         quiet = quiet_beside(server, victim, 1)

@@ -187,12 +187,7 @@ fn metrics(text: &str) -> Result<MetricsListen, String> {
 /// Runs the command.
 pub async fn run(args: &Args) -> Result<ExitCode, Failure> {
     let source = Source::from_flags(&args.database.database_url, &args.database.database_url_file, &None)?;
-    let mut settings = settings(args);
-    if source.is_sqlite() {
-        // SQLite has one writer: a second batch in flight would only wait.
-        settings.engine.batches_in_flight = 1;
-    }
-    let config = settings.validate().map_err(|error| start_failure(error.into()))?;
+    let config = settings(args).validate().map_err(|error| start_failure(error.into()))?;
     let _log = init_logging(config.log()).map_err(|error| Failure::usage(error.to_string()).at("--log"))?;
     let store = database::open(&source, args.database.migrate).await?;
     let bus = bus(&args.database)?;

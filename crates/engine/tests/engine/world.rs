@@ -42,7 +42,6 @@ impl World {
             session_lease: Span::from_millis(900),
             renew_every: Span::from_millis(300),
             sweep_every: Span::from_millis(100),
-            batches_in_flight: 1,
             ..Options::default()
         };
         Self { dir: tempfile::tempdir().unwrap(), bus: Arc::new(LocalBus::default()), options }

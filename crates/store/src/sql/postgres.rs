@@ -21,7 +21,7 @@ use super::value::{Arg, Cell, Rows};
 /// How to connect to PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct PgOptions {
-    /// Most connections, at least 1.
+    /// Most connections, at least 2: a quarter of them for commits.
     pub max_connections: u32,
     /// The database gives up a statement after this.
     pub statement_timeout: Duration,
@@ -52,6 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Postgres {
     pub pool: PgPool,
+    /// Connections that only commit, so that few do: one that has just committed does
+    /// it again in two thirds of the time, because all it needs is at hand.
+    commits: PgPool,
     composer: Composer,
     answer_timeout: Duration,
 }
@@ -72,8 +75,9 @@ impl Postgres {
                 ("jit", "off"),
             ])
             .disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections.max(1))
+        let commits = (options.max_connections / 4).max(1);
+        let others = options.max_connections.saturating_sub(commits).max(1);
+        let pools = PgPoolOptions::new()
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
@@ -83,19 +87,22 @@ impl Postgres {
                     }
                     Ok(true)
                 })
-            })
-            .connect_with(connect)
-            .await?;
-        let answer_timeout = options.statement_timeout + PATIENCE;
-        Ok(Self { pool, composer: Composer::default(), answer_timeout })
+            });
+        let pool = pools.clone().max_connections(others).connect_with(connect.clone()).await?;
+        Ok(Self {
+            pool,
+            commits: pools.max_connections(commits).connect_lazy_with(connect),
+            composer: Composer::default(),
+            answer_timeout: options.statement_timeout + PATIENCE,
+        })
     }
 
     pub async fn read(&self, stmt: &'static Stmt, args: Vec<Arg>) -> Result<Vec<Row>, Failure> {
-        self.run(stmt.sql(Dialect::Postgres), || bind_all(&args)).await
+        self.run(&self.pool, stmt.sql(Dialect::Postgres), || bind_all(&args)).await
     }
 
     pub async fn read_over(&self, stmt: &'static Stmt, rows: &Rows<'_>) -> Result<Vec<Row>, Failure> {
-        self.run(stmt.sql(Dialect::Postgres), || {
+        self.run(&self.pool, stmt.sql(Dialect::Postgres), || {
             let mut bound = PgArguments::default();
             bind_rows(&mut bound, rows)?;
             Ok(bound)
@@ -110,7 +117,7 @@ impl Postgres {
     pub async fn commit(&self, changes: &Changes<'_>) -> Result<Vec<Verdict>, Failure> {
         let sql = self.composer.statement(changes);
         let rows = self
-            .run(sql, || {
+            .run(&self.commits, sql, || {
                 let mut bound = PgArguments::default();
                 bind_items(&mut bound, changes)?;
                 for rows in changes.present() {
@@ -136,20 +143,21 @@ impl Postgres {
     }
 
     pub async fn close(&self) {
+        self.commits.close().await;
         self.pool.close().await;
     }
 
     /// Runs a statement, again if it lost against another and was rolled back.
     async fn run(
         &self,
+        pool: &PgPool,
         sql: &'static str,
         bind: impl Fn() -> Result<PgArguments, sqlx::error::BoxDynError>,
     ) -> Result<Vec<Row>, Failure> {
         let mut attempt = 1;
         loop {
             let bound = bind().map_err(|error| Failure::Poison { why: error.to_string(), raced: false })?;
-            let mut connection =
-                self.pool.acquire().await.map_err(|error| Failure::NotDone(error.to_string()))?;
+            let mut connection = pool.acquire().await.map_err(|error| Failure::NotDone(error.to_string()))?;
             let answer = tokio::time::timeout(self.answer_timeout, fetch(&mut connection, sql, bound)).await;
             match answer {
                 Err(_) => {

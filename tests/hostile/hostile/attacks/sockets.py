@@ -6,7 +6,17 @@ import os
 import time
 
 from hostile.attacks import attack
-from hostile.wire import END_HEADERS, END_STREAM, HEADERS, HEALTH_CHECK, Arena, call_headers, frame, preface
+from hostile.wire import (
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    HEALTH_CHECK,
+    Arena,
+    Line,
+    call_headers,
+    frame,
+    preface,
+)
 
 
 @attack(
@@ -17,17 +27,19 @@ from hostile.wire import END_HEADERS, END_STREAM, HEADERS, HEALTH_CHECK, Arena, 
 )
 def unfinished_prefaces(arena: Arena) -> None:
     # The server gives a client ten seconds to say hello; these are all there after three.
-    whole, opened = preface(), 0
+    whole, lines = preface(), list[Line]()
     for tick in arena.ticks():
         late = arena.end - time.monotonic() < arena.seconds - 3
-        for _ in range(0 if late else min(9, 2_400 - opened)):
-            line = arena.open((b"", b"PRI * HTTP/2", b"PRI")[opened % 3])
-            # A byte a second: the preface's 24 are not there in time.
-            line.said = 3 if opened % 3 == 2 else len(whole)
-            opened += 1
-        for line in arena.alive()[tick % 100 :: 100]:
-            line.send(whole[line.said : line.said + 1])
-            line.said += 1
+        for _ in range(0 if late else min(9, 2_400 - len(lines))):
+            slow = len(lines) % 3 == 2
+            line = arena.open(b"PRI" if slow else (b"", b"PRI * HTTP/2")[len(lines) % 3])
+            line.said = 3 if slow else len(whole)
+            lines.append(line)
+        # A byte a second: the preface's 24 are not there in time.
+        for line in lines[tick % 100 :: 100]:
+            if not line.closed:
+                line.send(whole[line.said : line.said + 1])
+                line.said += 1
 
 
 @attack("3,000 connections that say nothing after the preface", cut=True, seconds=6, connections=2_600)
