@@ -33,9 +33,9 @@ fn every_error_has_its_status() {
         (refused(Refusal::StepNotReady), "Internal INTERNAL -"),
         (
             refused(Refusal::PartialOutputGap { offset: 2, known: 1 }),
-            "InvalidArgument FIELDS_INVALID partial_offset",
+            "InvalidArgument FIELDS_INVALID -  partial_offset",
         ),
-        (refused(Refusal::PartialOutputTooLong), "InvalidArgument FIELDS_INVALID partial_output"),
+        (refused(Refusal::PartialOutputTooLong), "InvalidArgument FIELDS_INVALID -  partial_output"),
         (refused(Refusal::LeaseStale), "FailedPrecondition LEASE_STALE -"),
         (
             refused(Refusal::RevisionMismatch { required: 1, actual: 2 }),
