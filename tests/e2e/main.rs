@@ -39,6 +39,7 @@ mod requests;
 mod stop_reasons;
 mod stopping;
 mod unary;
+mod unary_refusals;
 mod vanish;
 mod watch;
 mod watch_tasks;

@@ -52,6 +52,12 @@ impl Member {
         self.outbound.is_some() && !self.draining && used < self.slots
     }
 
+    /// The same for a session that has not expired by `now`: another would only lose
+    /// what it is given.
+    fn ready(&self, freeing: u32, now: Timestamp) -> bool {
+        now < self.good_until && self.free(freeing)
+    }
+
     fn used(&self) -> u32 {
         self.held.len() as u32 + self.reserved
     }
@@ -257,8 +263,7 @@ impl Dispatcher {
     /// Takes a slot of a session that serves the queue, in turn. `None` where none
     /// is free, or where steps that were there first are known to wait. Sessions
     /// in `freeing` finish a step in the very commit that this slot is for; `not`
-    /// is passed over, and so is who may have expired by `now`: it would only lose
-    /// the step.
+    /// is passed over, and so is who may have expired by `now`.
     pub fn reserve(
         &self,
         queue: &QueueKey,
@@ -297,7 +302,7 @@ impl Dispatcher {
             let session = entry.members[place];
             let Some(member) = inner.members.get_mut(&session) else { continue };
             let freed = freeing.iter().filter(|&&other| other == session).count() as u32;
-            if not != Some(session) && member.free(freed) && now < member.good_until {
+            if not != Some(session) && member.ready(freed, now) {
                 member.reserved += 1;
                 entry.turn = (place + 1) % count;
                 return Some((session, member.agent.clone()));
@@ -307,13 +312,13 @@ impl Dispatcher {
     }
 
     /// Free slots for a queue, for how far to look ahead.
-    pub fn free_slots(&self, queue: &QueueKey) -> u32 {
+    pub fn free_slots(&self, queue: &QueueKey, now: Timestamp) -> u32 {
         let inner = self.lock();
         let Some(entry) = inner.queues.get(queue) else {
             return 0;
         };
         let members = entry.members.iter().filter_map(|session| inner.members.get(session));
-        let free = members.filter(|member| member.free(0));
+        let free = members.filter(|member| member.ready(0, now));
         free.map(|member| member.slots.saturating_sub(member.used())).sum()
     }
 

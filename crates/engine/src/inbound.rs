@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 use crate::payloads::detach;
 use crate::session::{Down, RejectReason, Up};
 
+/// Leases that are remembered for their words; beyond it those that are over are forgotten.
+const SPOKEN_MAX: usize = 2_000;
+
 /// Where the agent's messages go.
 #[derive(Clone)]
 pub struct SessionSender {
@@ -137,6 +140,12 @@ impl SessionSender {
         };
         let now = self.shared.time.local();
         let mut spoken = self.spoken();
+        if spoken.len() >= SPOKEN_MAX {
+            spoken.retain(|token, _| {
+                let at = StepRef { task: token.task, step: token.step };
+                self.shared.dispatcher.holds(self.session, at, token.sequence)
+            });
+        }
         let entry = spoken.entry(token).or_default();
         let since = now.since(entry.recorded_at);
         let is_first = entry.waiting.is_none();

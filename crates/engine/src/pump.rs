@@ -47,7 +47,7 @@ impl Shared {
         // rows of higher priority may have come.
         let mut after: Option<ReadyKey> = None;
         loop {
-            let limit = self.dispatcher.free_slots(queue).min(LOOK_MAX);
+            let limit = self.dispatcher.free_slots(queue, self.time.now()).min(LOOK_MAX);
             if limit == 0 {
                 return Ok(());
             }

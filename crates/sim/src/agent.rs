@@ -4,16 +4,16 @@
 //! Every word carries its token and number in its content, so the log itself
 //! tells which word it took.
 
+pub mod hands;
 mod words;
-
-use std::collections::BTreeMap;
 
 use quarterdeck_engine::Error;
 use quarterdeck_engine::session::{Assignment, Down, GoAwayCause, Hello, RejectReason, Up};
 
+use self::hands::Hands;
 use self::words::shown;
 use crate::dice::Dice;
-use crate::history::{Fact, Word};
+use crate::history::Fact;
 use crate::workload::CAPABILITIES;
 use crate::world::{self, Connection, World};
 
@@ -24,27 +24,6 @@ const SILENCE: i64 = 2_500_000;
 const PING: i64 = 400_000;
 /// An agent that is to finish does not wait for its work longer than this.
 const FINISHING: i64 = 3_000_000;
-
-/// A step in the agent's hands.
-struct Work {
-    /// Of the last word.
-    number: i64,
-    next_at: i64,
-    /// Words on progress before the last word.
-    progress: u32,
-    /// `None` for work that never ends by itself.
-    ending: Option<Word>,
-    unacked: Vec<(i64, Word)>,
-    finished: bool,
-}
-
-/// A word to be said though it should not count, or counts already.
-struct Echo {
-    at: i64,
-    token: String,
-    number: i64,
-    word: Word,
-}
 
 /// Why a connection is over.
 enum Over {
@@ -72,8 +51,7 @@ pub struct Agent {
     slots: u32,
     session: String,
     resume_token: String,
-    works: BTreeMap<String, Work>,
-    echoes: Vec<Echo>,
+    hands: Hands,
     mute: bool,
     /// The welcome says which session this is: nothing is said before.
     welcome: bool,
@@ -91,11 +69,10 @@ impl Agent {
             slots: dice.between(1, 6) as u32,
             world,
             index,
+            hands: Hands::new(dice.clone()),
             dice,
             session: String::new(),
             resume_token: String::new(),
-            works: BTreeMap::new(),
-            echoes: Vec::new(),
             mute: false,
             welcome: false,
             finish_by: None,
@@ -117,7 +94,7 @@ impl Agent {
                 capabilities: self.capabilities.clone(),
                 slots: self.slots,
                 resume_token: self.resume_token.clone(),
-                held: self.works.iter().filter(|(_, work)| !work.finished).map(|(t, _)| t.clone()).collect(),
+                held: self.hands.held(),
                 ..Hello::default()
             };
             let over = match self.world.connect(replica, &self.dice, hello).await {
@@ -153,17 +130,7 @@ impl Agent {
     fn forget(&mut self) {
         self.resume_token.clear();
         self.session.clear();
-        for (token, work) in std::mem::take(&mut self.works) {
-            self.echo(&token, work.number + 1, 0.3);
-        }
-    }
-
-    /// Says a completion a little later, perhaps, though it should not count.
-    fn echo(&mut self, token: &str, number: i64, odds: f64) {
-        if self.dice.chance(odds) && !self.world.healed() {
-            let at = self.world.executor.now() + self.dice.between(0, 1_500_000);
-            self.echoes.push(Echo { at, token: token.to_owned(), number, word: Word::Complete });
-        }
+        self.hands.forget(self.world.executor.now(), self.world.healed());
     }
 
     async fn serve(&mut self, replica: usize, mut connection: Connection) -> Over {
@@ -215,16 +182,14 @@ impl Agent {
     }
 
     fn next_due(&self) -> i64 {
-        let works = self.works.values().filter(|work| !work.finished).map(|work| work.next_at);
-        let echoes = self.echoes.iter().map(|echo| echo.at);
-        let next = works.chain(echoes).filter(|_| !self.mute && self.welcome).min().unwrap_or(i64::MAX);
+        let next = self.hands.next_at().filter(|_| !self.mute && self.welcome).unwrap_or(i64::MAX);
         // Healed, agents look at their silent work too.
         next.min(self.world.executor.now() + 500_000)
     }
 
     /// Says goodbye, once it was asked to finish and has.
     fn finish(&mut self, now: i64, connection: &Connection) {
-        if self.finish_by.is_some_and(|by| self.works.is_empty() || by <= now) {
+        if self.finish_by.is_some_and(|by| self.hands.is_empty() || by <= now) {
             self.finish_by = None;
             self.left("has finished");
             let _ = connection.up.try_send(Up::Bye);
@@ -281,28 +246,18 @@ impl Agent {
             Down::Assign(assignment) => return self.assigned(&assignment, connection),
             Down::Ack { token, up_to } => {
                 self.world.history.record(Fact::Acked { agent, token: token.clone(), up_to });
-                if let Some(work) = self.works.get_mut(&token) {
-                    work.unacked.retain(|(number, _)| *number > up_to);
-                    let number = work.number;
-                    if work.finished && work.unacked.is_empty() {
-                        self.works.remove(&token);
-                        self.echo(&token, number, 0.05);
-                        self.echo(&token, number + 1, 0.05);
-                    }
-                }
+                self.hands.acked(&token, up_to, self.world.executor.now(), self.world.healed());
             }
             Down::Reject { token, number, reason, message } => {
                 let stale = reason == RejectReason::LeaseStale;
                 let why = format!("{reason:?}: {message}");
                 self.world.history.record(Fact::Rejected { agent, token: token.clone(), number, stale, why });
-                self.works.remove(&token);
+                self.hands.rejected(&token);
             }
             Down::Revoke { token, cause } => {
                 let why = format!("{cause:?}");
                 self.world.history.record(Fact::Revoked { agent, token: token.clone(), why });
-                if let Some(work) = self.works.remove(&token) {
-                    self.echo(&token, work.number + 1, 0.4);
-                }
+                self.hands.revoked(&token, self.world.executor.now(), self.world.healed());
             }
             Down::Pong => {}
             Down::GoAway { cause, .. } => {
@@ -335,25 +290,7 @@ impl Agent {
             outputs: Some(outputs.collect()),
         });
         self.look(assignment);
-        if self.works.contains_key(&token) {
-            return (!self.say_again(connection)).then_some(Over::Moved);
-        }
-        let ending = match self.dice.below(100) {
-            _ if self.world.healed() => Some(Word::Complete),
-            0..72 => Some(Word::Complete),
-            72..84 => Some(Word::Fail),
-            84..92 => Some(Word::Refuse),
-            _ => None,
-        };
-        let work = Work {
-            number: 0,
-            next_at: self.world.executor.now() + self.dice.between(0, 400_000),
-            progress: if self.dice.chance(0.3) { self.dice.between(1, 4) as u32 } else { 0 },
-            ending,
-            unacked: Vec::new(),
-            finished: false,
-        };
-        self.works.insert(token, work);
-        None
+        let taken = self.hands.take(&token, self.world.executor.now(), self.world.healed());
+        (!taken && !self.say_again(connection)).then_some(Over::Moved)
     }
 }

@@ -20,6 +20,11 @@ fn progress(number: i64, fraction: f64) -> Message {
     Message::Progress(Progress { lease_token: "1-2".into(), number, fraction, ..Default::default() })
 }
 
+fn shown(text: String) -> Message {
+    let word = Progress { lease_token: "1-2".into(), number: 1, partial_output: text, ..Default::default() };
+    Message::Progress(word)
+}
+
 fn fail(reason: &str, seconds: i64) -> Message {
     Message::Fail(Fail {
         lease_token: "1-2".into(),
@@ -52,6 +57,8 @@ fn messages_of_a_session_keep_their_rules() {
         (progress(1, -0.1), &["progress.fraction double.gte_lte"]),
         (progress(1, f64::INFINITY), &["progress.fraction double.gte_lte"]),
         (progress(0, 0.5), &["progress.number int64.gte"]),
+        (shown("é".repeat(2_048)), &[]),
+        (shown("é".repeat(2_049)), &["progress.partial_output string.max_bytes"]),
         (
             Message::Complete(Complete::default()),
             &["complete.lease_token string.min_len", "complete.number int64.gte"],

@@ -5,14 +5,13 @@
 //! Every word carries its token and number in its content, so the log itself
 //! tells which word it took.
 
-use std::collections::BTreeMap;
-
 use quarterdeck_client::Payload;
 use quarterdeck_client::api::orchestration::v1::session_request::Message as Up;
 use quarterdeck_client::api::orchestration::v1::session_response::Message as Down;
 use quarterdeck_client::api::orchestration::v1::{
     Assign, Bye, Complete, Fail, GoAwayCause, Hello, Ping, Progress, Refuse, Reject,
 };
+use quarterdeck_sim::agent::hands::Hands;
 use quarterdeck_sim::agent::{mark, piece};
 use quarterdeck_sim::dice::Dice;
 use quarterdeck_sim::history::{Fact, Word};
@@ -27,27 +26,6 @@ use crate::world::World;
 /// replica: early enough to find its session alive.
 const SILENCE: i64 = 1_100_000;
 const PING: i64 = 300_000;
-
-/// A step in the agent's hands.
-struct Work {
-    /// Of the last word.
-    number: i64,
-    next_at: i64,
-    /// Words on progress before the last word.
-    progress: u32,
-    /// `None` for work that never ends by itself.
-    ending: Option<Word>,
-    unacked: Vec<(i64, Word)>,
-    finished: bool,
-}
-
-/// A word to be said though it should not count, or counts already.
-struct Echo {
-    at: i64,
-    token: String,
-    number: i64,
-    word: Word,
-}
 
 /// Why a connection is over.
 enum Over {
@@ -65,8 +43,7 @@ pub struct Agent {
     slots: u32,
     session: String,
     resume_token: String,
-    works: BTreeMap<String, Work>,
-    echoes: Vec<Echo>,
+    hands: Hands,
     mute: bool,
 }
 
@@ -80,11 +57,10 @@ impl Agent {
             slots: dice.between(1, 6) as u32,
             world,
             index,
+            hands: Hands::new(dice.clone()),
             dice,
             session: String::new(),
             resume_token: String::new(),
-            works: BTreeMap::new(),
-            echoes: Vec::new(),
             mute: false,
         }
     }
@@ -111,13 +87,12 @@ impl Agent {
     }
 
     fn hello(&self) -> Hello {
-        let held = self.works.iter().filter(|(_, work)| !work.finished).map(|(token, _)| token.clone());
         Hello {
             agent: format!("agent-{}", self.index),
             capabilities: self.capabilities.clone(),
             slots: i32::try_from(self.slots).unwrap_or_default(),
             resume_token: self.resume_token.clone(),
-            held_leases: held.collect(),
+            held_leases: self.hands.held(),
             ..Hello::default()
         }
     }
@@ -146,17 +121,7 @@ impl Agent {
     /// The session is over; some of its words may still be said.
     fn forget(&mut self) {
         self.resume_token.clear();
-        for (token, work) in std::mem::take(&mut self.works) {
-            self.echo(&token, work.number + 1, 0.3);
-        }
-    }
-
-    /// Says a completion a little later, perhaps, though it should not count.
-    fn echo(&mut self, token: &str, number: i64, odds: f64) {
-        if self.dice.chance(odds) && !self.world.healed() {
-            let at = self.world.record.now() + self.dice.between(0, 1_500_000);
-            self.echoes.push(Echo { at, token: token.to_owned(), number, word: Word::Complete });
-        }
+        self.hands.forget(self.world.record.now(), self.world.healed());
     }
 
     async fn serve(&mut self, replica: usize, mut line: Line) -> Over {
@@ -167,7 +132,8 @@ impl Agent {
         // Which session this is, the welcome says: nothing is said before.
         self.session.clear();
         loop {
-            let next = self.next_due().min(heard + SILENCE).min(ping_at).min(leave_at);
+            let silence = if self.mute { i64::MAX } else { heard + SILENCE };
+            let next = self.next_due().min(silence).min(ping_at).min(leave_at);
             let message = tokio::select! {
                 biased;
                 message = line.hear() => Some(message),
@@ -184,7 +150,7 @@ impl Agent {
                 Some(Err(broken)) => return self.broken(broken),
                 None => {}
             }
-            if now >= heard + SILENCE && !self.mute {
+            if !self.mute && now >= heard + SILENCE {
                 self.left("heard nothing");
                 return Over::Moved;
             }
@@ -208,10 +174,8 @@ impl Agent {
     }
 
     fn next_due(&self) -> i64 {
-        let works = self.works.values().filter(|work| !work.finished).map(|work| work.next_at);
-        let echoes = self.echoes.iter().map(|echo| echo.at);
-        let next =
-            works.chain(echoes).filter(|_| !self.mute && !self.session.is_empty()).min().unwrap_or(i64::MAX);
+        let can_speak = !self.mute && !self.session.is_empty();
+        let next = self.hands.next_at().filter(|_| can_speak).unwrap_or(i64::MAX);
         // Healed, agents look at their silent work too.
         next.min(self.world.record.now() + 500_000)
     }
@@ -258,29 +222,19 @@ impl Agent {
             Down::Ack(ack) => {
                 let (token, up_to) = (ack.lease_token, ack.up_to);
                 self.world.record.add(Fact::Acked { agent, token: token.clone(), up_to });
-                if let Some(work) = self.works.get_mut(&token) {
-                    work.unacked.retain(|(number, _)| *number > up_to);
-                    let number = work.number;
-                    if work.finished && work.unacked.is_empty() {
-                        self.works.remove(&token);
-                        self.echo(&token, number, 0.05);
-                        self.echo(&token, number + 1, 0.05);
-                    }
-                }
+                self.hands.acked(&token, up_to, self.world.record.now(), self.world.healed());
             }
             Down::Reject(Reject { lease_token: token, number, reason, message }) => {
                 let stale = reason == "LEASE_STALE";
                 let why = format!("{reason}: {message}");
                 self.world.record.add(Fact::Rejected { agent, token: token.clone(), number, stale, why });
-                self.works.remove(&token);
+                self.hands.rejected(&token);
             }
             Down::Revoke(revoke) => {
                 let why = revoke.cause().as_str_name().to_owned();
                 let token = revoke.lease_token;
                 self.world.record.add(Fact::Revoked { agent, token: token.clone(), why });
-                if let Some(work) = self.works.remove(&token) {
-                    self.echo(&token, work.number + 1, 0.4);
-                }
+                self.hands.revoked(&token, self.world.record.now(), self.world.healed());
             }
             Down::Pong(_) => {}
             Down::GoAway(away) if away.cause() == GoAwayCause::Drain => {}
@@ -300,70 +254,20 @@ impl Agent {
             attempt: u32::try_from(assign.attempt).unwrap_or_default(),
             outputs: None,
         });
-        if self.works.contains_key(&token) {
-            return (!self.say_again(line)).then_some(Over::Moved);
-        }
-        let ending = match self.dice.below(100) {
-            _ if self.world.healed() => Some(Word::Complete),
-            0..76 => Some(Word::Complete),
-            76..86 => Some(Word::Fail),
-            86..94 => Some(Word::Refuse),
-            _ => None,
-        };
-        let work = Work {
-            number: 0,
-            next_at: self.world.record.now() + self.dice.between(0, 300_000),
-            progress: if self.dice.chance(0.3) { self.dice.between(1, 4) as u32 } else { 0 },
-            ending,
-            unacked: Vec::new(),
-            finished: false,
-        };
-        self.works.insert(token, work);
-        None
+        let taken = self.hands.take(&token, self.world.record.now(), self.world.healed());
+        (!taken && !self.say_again(line)).then_some(Over::Moved)
     }
 
     /// Says what is due. False when the connection is.
     fn work(&mut self, now: i64, line: &Line) -> bool {
-        let healed = self.world.healed();
-        let mut words = Vec::new();
-        for (token, work) in self.works.iter_mut().filter(|(_, work)| !work.finished) {
-            if healed && work.ending.is_none() {
-                (work.ending, work.next_at) = (Some(Word::Complete), now);
-            }
-            if work.next_at > now {
-                continue;
-            }
-            let word = match (work.progress, work.ending) {
-                (0, None) => {
-                    work.next_at = i64::MAX;
-                    continue;
-                }
-                (0, Some(ending)) => ending,
-                _ => Word::Progress,
-            };
-            work.progress = work.progress.saturating_sub(1);
-            work.next_at = now + self.dice.between(10_000, 500_000);
-            work.number += 1;
-            work.finished = word != Word::Progress;
-            work.unacked.push((work.number, word));
-            words.push((token.clone(), work.number, word));
-        }
-        for echo in self.echoes.extract_if(.., |echo| echo.at <= now) {
-            words.push((echo.token, echo.number, echo.word));
-        }
-        words.into_iter().all(|(token, number, word)| {
-            let twice = self.dice.chance(0.03);
-            self.say(&token, number, word, line) && (!twice || self.say(&token, number, word, line))
-        })
+        let words = self.hands.due(now, self.world.healed());
+        words.into_iter().all(|(token, number, word)| self.say(&token, number, word, line))
     }
 
     /// Says again whatever was not acknowledged.
     fn say_again(&self, line: &Line) -> bool {
-        let mut words = self
-            .works
-            .iter()
-            .flat_map(|(token, work)| work.unacked.iter().map(move |&(number, word)| (token, number, word)));
-        words.all(|(token, number, word)| self.say(token, number, word, line))
+        let words = self.hands.unacked();
+        words.into_iter().all(|(token, number, word)| self.say(&token, number, word, line))
     }
 
     fn say(&self, token: &str, number: i64, word: Word, line: &Line) -> bool {

@@ -267,6 +267,7 @@ fn who_may_have_expired_is_given_nothing_until_renewed() {
     assert!(dispatcher.reserve(&queue(), &[], None, NOW).is_some());
     assert!(dispatcher.reserve(&queue(), &[], None, GOOD_UNTIL).is_none());
     assert!(dispatcher.reserve_for_backlog(&queue(), None, GOOD_UNTIL).is_none());
+    assert_eq!(dispatcher.free_slots(&queue(), GOOD_UNTIL), 0, "or the queue is looked at for ever");
     dispatcher.renewed(session(1), GOOD_UNTIL.plus(LEASE));
     assert!(dispatcher.reserve(&queue(), &[], None, GOOD_UNTIL).is_some());
 }

@@ -45,47 +45,14 @@ impl Agent {
 
     /// Says what is due. False when the connection is.
     pub(super) fn work(&mut self, now: i64, connection: &Connection) -> bool {
-        let healed = self.world.healed();
-        let mut words = Vec::new();
-        for (token, work) in self.works.iter_mut().filter(|(_, work)| !work.finished) {
-            if healed && work.ending.is_none() {
-                (work.ending, work.next_at) = (Some(Word::Complete), now);
-            }
-            if work.next_at > now {
-                continue;
-            }
-            let word = match (work.progress, work.ending) {
-                (0, None) => {
-                    work.next_at = i64::MAX;
-                    continue;
-                }
-                (0, Some(ending)) => ending,
-                _ => Word::Progress,
-            };
-            work.progress = work.progress.saturating_sub(1);
-            work.next_at = now + self.dice.between(10_000, 600_000);
-            work.number += 1;
-            work.finished = word != Word::Progress;
-            work.unacked.push((work.number, word));
-            words.push((token.clone(), work.number, word));
-        }
-        for echo in self.echoes.extract_if(.., |echo| echo.at <= now) {
-            words.push((echo.token, echo.number, echo.word));
-        }
-        words.into_iter().all(|(token, number, word)| {
-            let twice = self.dice.chance(0.03);
-            self.say(&token, number, word, connection)
-                && (!twice || self.say(&token, number, word, connection))
-        })
+        let words = self.hands.due(now, self.world.healed());
+        words.into_iter().all(|(token, number, word)| self.say(&token, number, word, connection))
     }
 
     /// Says again whatever was not acknowledged.
     pub(super) fn say_again(&self, connection: &Connection) -> bool {
-        let words = self
-            .works
-            .iter()
-            .flat_map(|(token, work)| work.unacked.iter().map(move |&(number, word)| (token, number, word)));
-        words.into_iter().all(|(token, number, word)| self.say(token, number, word, connection))
+        let words = self.hands.unacked();
+        words.into_iter().all(|(token, number, word)| self.say(&token, number, word, connection))
     }
 
     fn say(&self, token: &str, number: i64, word: Word, connection: &Connection) -> bool {

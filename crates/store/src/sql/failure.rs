@@ -19,6 +19,16 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The same where it is not known whether it was done all the same.
+    pub fn in_doubt(self) -> Self {
+        match self {
+            Self::NotDone(why) | Self::Again(why) | Self::Unknown(why) | Self::Schema(why) => {
+                Self::Unknown(why)
+            }
+            Self::Poison { why, .. } => Self::Unknown(why),
+        }
+    }
+
     /// As an error of an operation that changes something.
     pub fn of_write(self) -> StoreError {
         match self {

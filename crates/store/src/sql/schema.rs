@@ -39,7 +39,7 @@ static DRAW_EPOCH: Stmt = Stmt::new(
 static RAISE_EPOCH: Stmt =
     Stmt::new("schema.raise_epoch", "UPDATE store_meta SET epoch = epoch + 1 WHERE one = 1 RETURNING epoch");
 
-/// Position and time of the last commit, on SQLite.
+/// Position and time of this commit, on SQLite.
 pub(crate) const ADVANCE_META: &str = "UPDATE store_meta SET position = $2, clock = $1 WHERE one = 1";
 
 pub(crate) static ALL: &[&Stmt] = &[&MIGRATED, &APPLIED, &EPOCH, &DRAW_EPOCH, &RAISE_EPOCH];

@@ -242,7 +242,7 @@ impl Sqlite {
             } else if let Err(failure) = ruled.write(self, &mut writer.connection, changes).await {
                 // What can be taken back was not committed.
                 let undone = writer.roll_back().await;
-                return Err(if undone { failure } else { Failure::Unknown(format!("{failure:?}")) });
+                return Err(if undone { failure } else { failure.in_doubt() });
             }
             writer.open = false;
             ruled.verdicts
@@ -389,5 +389,78 @@ pub(crate) fn classify(error: &sqlx::Error, committing: bool) -> Failure {
         1 | 18 | 19 | 20 | 25 => Failure::Poison { why, raced: false },
         // BUSY, IOERR, FULL, READONLY, CORRUPT ...: the transaction is rolled back
         _ => Failure::NotDone(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::future::Future as _;
+    use std::task::{Context, Waker};
+
+    use super::super::db::Db;
+    use super::*;
+    use crate::commit::{Commit, Outcome};
+    use crate::conformance::given::{append, commit, stream_id};
+    use crate::error::StoreError;
+    use crate::port::Log as _;
+    use crate::sql::SqlStore;
+
+    async fn pages(store: &SqlStore, most: i64) {
+        let Db::Sqlite(db) = store.db() else { panic!("another database") };
+        let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {most}"));
+        sqlx::raw_sql(pragma).execute(&mut db.writer().await.connection).await.unwrap();
+    }
+
+    /// Needs several pages, and comes last of several parts.
+    fn large() -> Commit {
+        let mut large = commit(vec![append(stream_id(), 0, 1)]);
+        large.appends[0].body = format!("[\"{}\"]", "x".repeat(100_000));
+        large
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_leaves_nothing_of_a_commit_and_the_next_one_applies() {
+        let store = SqlStore::memory().await.unwrap();
+        let large = large();
+        pages(&store, 1).await;
+        let error = store.commit(std::slice::from_ref(&large)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_) | StoreError::Unknown(_)), "{error:?}");
+        assert_eq!(store.heads(&[large.appends[0].stream]).await.unwrap(), []);
+        pages(&store, 1_000_000).await;
+        let outcomes = store.commit(&[large]).await.unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Done { .. }]), "{outcomes:?}");
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_nobody_awaits_any_more_is_done_or_not_and_in_nobodys_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let store = SqlStore::open_sqlite(&path, SqliteOptions::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        for polls in 0..12 {
+            let (left, next) = (large(), large());
+            {
+                let batch = [left.clone()];
+                let mut writing = std::pin::pin!(store.commit(&batch));
+                for _ in 0..polls {
+                    if writing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            let streams = [left.appends[0].stream, next.appends[0].stream];
+            let outcomes = store.commit(&[next]).await.unwrap();
+            assert!(matches!(outcomes[..], [Outcome::Done { .. }]), "{polls}: {outcomes:?}");
+            let heads = store.heads(&streams).await.unwrap();
+            assert!(
+                heads.contains(&(streams[1], 1)) && heads.iter().all(|(_, head)| *head == 1),
+                "{heads:?}"
+            );
+            let again = store.commit(&[left]).await.unwrap();
+            assert!(matches!(again[..], [Outcome::Done { .. }]), "{polls}: found in the log, or done now");
+        }
     }
 }
