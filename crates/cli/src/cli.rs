@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{agent, demo, dev, doctor, health, key, migrate, project, serve, task};
+use crate::commands::{agent, demo, dev, doctor, health, key, migrate, project, risk, serve, task};
 use crate::connect::Globals;
 
 /// Quarterdeck decides which agent does what, and keeps a log that survives.
@@ -51,6 +51,9 @@ pub enum Command {
     /// Create, list and revoke API keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Understand actions before they happen (no server needed).
+    #[command(subcommand)]
+    Risk(risk::Command),
     /// Look at a database's schema and bring it up to date.
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -95,6 +98,8 @@ mod tests {
             "quarterdeck key revoke key_1",
             "quarterdeck migrate status --data .quarterdeck",
             "quarterdeck migrate up --database-url postgres://x/y",
+            "quarterdeck risk assess --input cases.jsonl --output answers.jsonl",
+            "quarterdeck risk assess --input -",
             "quarterdeck health --service ready",
             "quarterdeck doctor --redis-url redis://127.0.0.1 -o json",
         ] {

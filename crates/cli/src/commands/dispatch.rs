@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{agent, demo, dev, doctor, health, key, migrate, project, serve, task};
+use super::{agent, demo, dev, doctor, health, key, migrate, project, risk, serve, task};
 use crate::cli::{Cli, Command};
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -38,6 +38,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Agent(command) => agent::run(command, globals).await,
         Command::Project(command) => project::run(command, globals).await,
         Command::Key(command) => key::run(command, globals).await,
+        Command::Risk(command) => risk::run(command),
         Command::Migrate(command) => migrate::run(command, globals).await,
         Command::Health(args) => health::run(args, globals).await,
         Command::Doctor(args) => Box::pin(doctor::run(args, globals)).await,

@@ -9,6 +9,7 @@ pub mod health;
 pub mod key;
 pub mod migrate;
 pub mod project;
+pub mod risk;
 pub mod serve;
 pub mod task;
 

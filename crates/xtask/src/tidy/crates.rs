@@ -10,9 +10,10 @@ use serde::Deserialize;
 const PREFIX: &str = "quarterdeck-";
 
 /// A crate and the crates of ours that it may name.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("api", &[]),
     ("core", &[]),
+    ("risk", &["core"]),
     ("store", &["core"]),
     ("engine", &["core", "store"]),
     ("adapters", &["core", "store", "engine"]),
@@ -21,7 +22,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("client", &["api"]),
     // It puts the parts together, and opens the store for `migrate` and `doctor`. It
     // speaks through the client, so it never names the contract.
-    ("cli", &["client", "server", "adapters", "engine", "store", "core"]),
+    ("cli", &["client", "server", "adapters", "engine", "store", "risk", "core"]),
     // It measures the layers one by one, and puts servers together as `cli` does.
     ("bench", &["api", "client", "server", "adapters", "engine", "store", "core", "harness"]),
     ("tests", &["api", "client", "harness"]),

@@ -1,0 +1,570 @@
+//! From expressions to values, through imports and constants.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
+use tree_sitter::Node;
+
+use super::Language;
+use super::grammar::{self, Form, children, field, form};
+use super::table::{Does, Rule, Table};
+use super::value::{HOLE, Value};
+use crate::model::Context;
+
+/// Expressions within expressions that are followed.
+const DEEP: u8 = 48;
+
+/// What names stand for, at one place of the text.
+pub struct Names<'a> {
+    pub language: Language,
+    pub text: &'a str,
+    pub context: &'a Context,
+    pub bound: HashMap<String, Value>,
+    /// Modules all of whose names are there (`from os import *`).
+    pub stars: Vec<String>,
+}
+
+/// A call, taken apart.
+pub struct Call<'t> {
+    /// The full name, as far as it is known; `?.x` for a method of something unknown.
+    pub name: String,
+    pub receiver: Option<Value>,
+    pub args: Vec<Value>,
+    pub named: Vec<(String, Value)>,
+    pub node: Node<'t>,
+}
+
+impl Call<'_> {
+    /// The argument that a rule is about.
+    pub fn at(&self, at: i8) -> Option<&Value> {
+        match usize::try_from(at) {
+            Ok(at) => self.args.get(at),
+            Err(_) => self.receiver.as_ref(),
+        }
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Value> {
+        self.named.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+impl<'a> Names<'a> {
+    pub fn new(language: Language, text: &'a str, context: &'a Context) -> Self {
+        Self { language, text, context, bound: HashMap::new(), stars: Vec::new() }
+    }
+
+    pub fn written(&self, node: Node<'_>) -> &'a str {
+        self.text.get(node.byte_range()).unwrap_or_default()
+    }
+
+    pub fn value(&self, node: Node<'_>) -> Value {
+        self.deep(node, DEEP)
+    }
+
+    fn deep(&self, node: Node<'_>, deep: u8) -> Value {
+        let Some(deep) = deep.checked_sub(1) else { return Value::Unknown };
+        match form(node.kind()) {
+            Form::Text => self.string(node, deep),
+            Form::Name => self.named(self.written(node)),
+            Form::Member => self.member(node, deep),
+            Form::Index => self.index(node, deep),
+            Form::Call => self.call(node, deep).map_or(Value::Unknown, |call| self.result(&call)),
+            Form::Binary => self.binary(node, deep),
+            Form::Unary => self.unary(node, deep),
+            Form::List => self.list(node, deep),
+            Form::Map => self.map(node, deep),
+            Form::Choice => self.choice(node, deep),
+            Form::Last => children(node).last().map_or(Value::Unknown, |last| self.deep(*last, deep)),
+            Form::Constant => Value::Name(self.written(node).to_owned()),
+            Form::Command | Form::Function | Form::Other => Value::Unknown,
+        }
+    }
+
+    fn named(&self, name: &str) -> Value {
+        match self.bound.get(name) {
+            Some(value) => value.clone(),
+            None => {
+                let plain = Table::get().plain(name);
+                let star = self.stars.iter().map(|module| format!("{module}.{plain}"));
+                let known = star.into_iter().find(|full| Table::get().exact(self.language, full).is_some());
+                let full = known.unwrap_or_else(|| plain.to_owned());
+                if Table::get().environment(&full) { Value::Secret } else { Value::Name(full) }
+            }
+        }
+    }
+
+    /// A text with its insertions; unknown insertions are holes.
+    pub fn string(&self, node: Node<'_>, deep: u8) -> Value {
+        let Some(deep) = deep.checked_sub(1) else { return Value::Unknown };
+        let kind = node.kind();
+        if matches!(kind, "integer" | "number") {
+            return Value::Text(self.written(node).to_owned());
+        }
+        if kind == "simple_symbol" {
+            return Value::Text(self.written(node).trim_start_matches(':').to_owned());
+        }
+        let parts = children(node);
+        if matches!(kind, "concatenated_string" | "chained_string") {
+            let empty = Value::Text(String::new());
+            return parts.iter().fold(empty, |text, part| text.joined(&self.deep(*part, deep)));
+        }
+        if parts.is_empty() {
+            return Value::Text(unquoted(self.written(node)).to_owned());
+        }
+        let mut text = Value::Text(String::new());
+        for part in parts {
+            let written = self.written(part);
+            let value = match part.kind() {
+                "string_start" | "string_end" => continue,
+                "escape_sequence" => Value::Text(unescaped(written)),
+                "interpolation" | "template_substitution" => {
+                    children(part).first().map_or(Value::Unknown, |inner| self.deep(*inner, deep))
+                }
+                // A literal's own escapes lie within its content in some grammars.
+                "string_content" if part.named_child_count() > 0 => self.escaped(part),
+                _ => Value::Text(written.to_owned()),
+            };
+            text = text.joined(&value);
+        }
+        text
+    }
+
+    /// Content whose escapes are nodes of their own, with plain text between them.
+    fn escaped(&self, node: Node<'_>) -> Value {
+        let mut text = String::new();
+        let mut at = node.start_byte();
+        for part in children(node) {
+            text.push_str(self.text.get(at..part.start_byte()).unwrap_or_default());
+            text.push_str(&unescaped(self.written(part)));
+            at = part.end_byte();
+        }
+        text.push_str(self.text.get(at..node.end_byte()).unwrap_or_default());
+        Value::Text(text)
+    }
+
+    fn member(&self, node: Node<'_>, deep: u8) -> Value {
+        let Some((object, name)) = grammar::member(node) else { return Value::Unknown };
+        let name = self.written(name);
+        match object.map(|object| self.deep(object, deep)) {
+            Some(Value::Name(object)) => self.named_member(&object, name),
+            Some(Value::Map(members)) => value_of(&members, name),
+            Some(Value::Secret) => self.variable(name),
+            Some(_) => Value::Unknown,
+            None => self.named(name),
+        }
+    }
+
+    fn named_member(&self, object: &str, name: &str) -> Value {
+        let full = format!("{object}.{name}");
+        let plain = Table::get().plain(&full);
+        if Table::get().environment(plain) { Value::Secret } else { Value::Name(plain.to_owned()) }
+    }
+
+    /// One variable of the environment.
+    fn variable(&self, name: &str) -> Value {
+        match name {
+            "HOME" | "USERPROFILE" => Value::Text(self.context.home.clone()),
+            "PWD" => Value::Text(self.context.cwd.clone()),
+            name if Table::get().harmless(name) => Value::Unknown,
+            _ => Value::Secret,
+        }
+    }
+
+    fn index(&self, node: Node<'_>, deep: u8) -> Value {
+        let parts = children(node);
+        let object = field(node, &["value", "object", "operand"]).or(parts.first().copied());
+        let index = field(node, &["subscript", "index"]).or(parts.get(1).copied());
+        let (Some(object), Some(index)) = (object, index) else { return Value::Unknown };
+        let (object, key) = (self.deep(object, deep), self.deep(index, deep));
+        match (object, key.text()) {
+            (Value::Name(object), Some(key)) => self.named_member(&object, key),
+            (Value::Name(object), None) if Table::get().sensitive(&object) => {
+                Value::Name(format!("{object}.{HOLE}"))
+            }
+            (Value::Map(members), Some(key)) => value_of(&members, key),
+            (Value::Secret, Some(key)) => self.variable(key),
+            (Value::List(values), Some(key)) => {
+                key.parse::<usize>().ok().and_then(|at| values.get(at).cloned()).unwrap_or(Value::Unknown)
+            }
+            (Value::Text(text), _) if self.written(index).replace(' ', "") == "::-1" => {
+                Value::Text(text.chars().rev().collect())
+            }
+            _ => Value::Unknown,
+        }
+    }
+
+    fn binary(&self, node: Node<'_>, deep: u8) -> Value {
+        let sides = (field(node, &["left"]), field(node, &["right"]));
+        let (Some(left), Some(right)) = sides else { return Value::Unknown };
+        let operator = field(node, &["operator"]).map(|operator| self.written(operator)).unwrap_or_default();
+        let (left, right) = (self.deep(left, deep), self.deep(right, deep));
+        match operator {
+            "+" | "<<" => left.joined(&right),
+            "/" if self.language == Language::Python => path_joined(&[left, right]),
+            "%" => formatted(&left, &right),
+            "||" | "or" | "??" => left.or(right),
+            "&&" | "and" => right,
+            _ => Value::Unknown,
+        }
+    }
+
+    fn unary(&self, node: Node<'_>, deep: u8) -> Value {
+        let inner = field(node, &["argument", "value", "operand", "function"])
+            .or_else(|| children(node).first().copied());
+        inner.map_or(Value::Unknown, |inner| self.deep(inner, deep))
+    }
+
+    fn list(&self, node: Node<'_>, deep: u8) -> Value {
+        if node.kind() == "composite_literal" {
+            return field(node, &["body"]).map_or(Value::Unknown, |body| self.list(body, deep));
+        }
+        if node.kind() == "literal_value" && children(node).iter().any(|part| part.kind() == "keyed_element")
+        {
+            return Value::Unknown;
+        }
+        let element = |part: &Node<'_>| match part.kind() {
+            "literal_element" => {
+                children(*part).first().map_or(Value::Unknown, |inner| self.deep(*inner, deep))
+            }
+            _ => self.deep(*part, deep),
+        };
+        Value::List(children(node).iter().map(element).collect())
+    }
+
+    fn map(&self, node: Node<'_>, deep: u8) -> Value {
+        let mut members = Vec::new();
+        for pair in children(node) {
+            if let (Some(key), Some(value)) = (field(pair, &["key"]), field(pair, &["value"])) {
+                let name = match self.deep(key, deep) {
+                    Value::Text(text) if form(key.kind()) == Form::Text => text,
+                    _ => self.written(key).trim_end_matches(':').to_owned(),
+                };
+                members.push((name, self.deep(value, deep)));
+            } else {
+                members.push((
+                    self.written(pair).trim_start_matches(['.', '*']).to_owned(),
+                    self.unary_or(pair, deep),
+                ));
+            }
+        }
+        Value::Map(members)
+    }
+
+    fn unary_or(&self, node: Node<'_>, deep: u8) -> Value {
+        match form(node.kind()) {
+            Form::Name => self.named(self.written(node)),
+            _ => children(node).first().map_or(Value::Unknown, |inner| self.deep(*inner, deep)),
+        }
+    }
+
+    fn choice(&self, node: Node<'_>, deep: u8) -> Value {
+        let parts = children(node);
+        // Python writes the condition between the two, the others before them.
+        let (first, second) = match node.kind() {
+            "conditional_expression" => (parts.first(), parts.get(2)),
+            _ => (parts.get(1), parts.get(2)),
+        };
+        match (first, second) {
+            (Some(first), Some(second)) => self.deep(*first, deep).or(self.deep(*second, deep)),
+            _ => Value::Unknown,
+        }
+    }
+
+    /// The call at a node.
+    pub fn called<'t>(&self, node: Node<'t>) -> Option<Call<'t>> {
+        self.call(node, DEEP)
+    }
+
+    fn call<'t>(&self, node: Node<'t>, deep: u8) -> Option<Call<'t>> {
+        let deep = deep.checked_sub(1)?;
+        let (name, receiver) = self.callee(node, deep)?;
+        let (args, named) = self.arguments(node, deep);
+        Some(Call { name: Table::get().plain(&name).to_owned(), receiver, args, named, node })
+    }
+
+    /// The full name of what is called, and what it belongs to.
+    fn callee(&self, node: Node<'_>, deep: u8) -> Option<(String, Option<Value>)> {
+        if self.language == Language::Ruby {
+            return self.ruby_callee(node, deep);
+        }
+        let function = field(node, &["function", "constructor"])?;
+        let function = bare(function);
+        if form(function.kind()) == Form::Member {
+            let (object, name) = grammar::member(function)?;
+            let receiver = object.map(|object| self.deep(object, deep));
+            let full = match &receiver {
+                Some(Value::Name(object)) => format!("{object}.{}", self.written(name)),
+                None => self.written(name).to_owned(),
+                _ => format!("?.{}", self.written(name)),
+            };
+            return Some((full, receiver));
+        }
+        match self.deep(function, deep) {
+            Value::Name(name) => Some((name, None)),
+            _ => None,
+        }
+    }
+
+    fn ruby_callee(&self, node: Node<'_>, deep: u8) -> Option<(String, Option<Value>)> {
+        let method = field(node, &["method"]).map(|method| self.written(method)).unwrap_or("call");
+        match field(node, &["receiver"]).map(|receiver| self.deep(receiver, deep)) {
+            None => Some((method.to_owned(), None)),
+            Some(Value::Name(object)) if object.starts_with(char::is_uppercase) || object == "binding" => {
+                Some((format!("{}.{method}", object.replace("::", ".")), Some(Value::Name(object))))
+            }
+            Some(other) => Some((format!("?.{method}"), Some(other))),
+        }
+    }
+
+    fn arguments(&self, node: Node<'_>, deep: u8) -> (Vec<Value>, Vec<(String, Value)>) {
+        let Some(list) = field(node, &["arguments"]) else { return (Vec::new(), Vec::new()) };
+        if form(list.kind()) == Form::Text {
+            return (vec![self.deep(list, deep)], Vec::new());
+        }
+        let (mut args, mut named) = (Vec::new(), Vec::new());
+        for part in children(list) {
+            let pair = matches!(part.kind(), "keyword_argument" | "pair");
+            match (field(part, &["name", "key"]), field(part, &["value"])) {
+                (Some(key), Some(value)) if pair => {
+                    let key = self.written(key).trim_start_matches(':').trim_matches(['"', '\'']);
+                    named.push((key.to_owned(), self.deep(value, deep)));
+                }
+                _ if part.kind() == "dictionary_splat" => {
+                    named.push(("**".to_owned(), self.unary_or(part, deep)));
+                }
+                _ => args.push(self.deep(part, deep)),
+            }
+        }
+        (args, named)
+    }
+
+    /// What a call answers, where that can be known without running it.
+    pub fn result(&self, call: &Call<'_>) -> Value {
+        if let Some(Value::Process(words)) = &call.receiver {
+            return appended(words, call);
+        }
+        let Some(rule) = Table::get().call(self.language, &call.name) else {
+            return Value::Unknown;
+        };
+        let first = call.at(rule.at).cloned().unwrap_or(Value::Unknown);
+        self.answer(rule, call, first)
+    }
+
+    fn answer(&self, rule: Rule, call: &Call<'_>, first: Value) -> Value {
+        match rule.does {
+            Does::Text => match (&first, call.name.as_str()) {
+                (Value::Text(text), "Buffer.from") => match call.args.get(1).and_then(Value::text) {
+                    Some("base64") => decoded(text),
+                    Some("hex") => unhexed(text),
+                    _ => first,
+                },
+                (Value::Text(text), "os.path.expanduser") => Value::Text(text.clone()),
+                (Value::Unknown, "dict" | "list") => {
+                    call.named.first().map_or(Value::Unknown, |(_, value)| value.clone())
+                }
+                _ => first,
+            },
+            Does::Module => match first.text() {
+                Some(module) => Value::Name(module.trim_start_matches("node:").to_owned()),
+                None => Value::Unknown,
+            },
+            Does::Attribute => match (&first, call.args.get(1).and_then(Value::text)) {
+                (Value::Name(object), Some(name)) => self.named_member(object, name),
+                (Value::Name(object), None) if Table::get().sensitive(object) => {
+                    Value::Name(format!("{object}.{HOLE}"))
+                }
+                _ => Value::Unknown,
+            },
+            Does::Globals => Value::Name("globals".to_owned()),
+            Does::Join => match &call.receiver {
+                Some(Value::Text(_) | Value::Temp) => {
+                    let parts = call.receiver.iter().chain(&call.args).cloned().collect::<Vec<_>>();
+                    path_joined(&parts)
+                }
+                _ => path_joined(&call.args),
+            },
+            Does::Concat => concatenated(call.receiver.as_ref(), call.args.first()),
+            Does::ConcatList => concatenated(call.args.get(1), call.args.first()),
+            Does::AppendText => call
+                .args
+                .iter()
+                .fold(call.receiver.clone().unwrap_or(Value::Unknown), |text, part| text.joined(part)),
+            Does::Format => formatted(&first, &Value::List(call.args.get(1..).unwrap_or_default().to_vec())),
+            Does::FormatBraces => match first {
+                Value::Text(text) => Value::Text(braces(&text)),
+                _ => Value::Unknown,
+            },
+            Does::Split => split(call),
+            Does::Decode => first.text().map_or(Value::Unknown, decoded),
+            Does::Hex => first.text().map_or(Value::Unknown, unhexed),
+            Does::Letter => letters(&call.args),
+            Does::Home => Value::Text(self.context.home.clone()),
+            Does::Temp => Value::Temp,
+            Does::Environment => Value::Secret,
+            Does::Secret => first.text().map_or(Value::Secret, |name| self.variable(name)),
+            Does::Process => Value::Process(call.args.clone()),
+            _ => Value::Unknown,
+        }
+    }
+}
+
+/// Without parentheses and the like.
+fn bare(mut node: Node<'_>) -> Node<'_> {
+    for _ in 0..DEEP {
+        let inner = match form(node.kind()) {
+            Form::Unary => field(node, &["argument", "value", "operand", "function"])
+                .or_else(|| children(node).first().copied()),
+            Form::Last => children(node).last().copied(),
+            _ => None,
+        };
+        match inner {
+            Some(inner) => node = inner,
+            None => break,
+        }
+    }
+    node
+}
+
+fn value_of(members: &[(String, Value)], name: &str) -> Value {
+    members.iter().find(|(key, _)| key == name).map_or(Value::Unknown, |(_, value)| value.clone())
+}
+
+/// `Command::new(x).arg(y).args([z])`.
+fn appended(words: &[Value], call: &Call<'_>) -> Value {
+    let mut words = words.to_vec();
+    match call.name.rsplit('.').next() {
+        Some("arg") => words.extend(call.args.iter().cloned()),
+        Some("args") => match call.args.first() {
+            Some(Value::List(list)) => words.extend(list.iter().cloned()),
+            _ => words.push(Value::Unknown),
+        },
+        _ => {}
+    }
+    Value::Process(words)
+}
+
+fn path_joined(parts: &[Value]) -> Value {
+    let mut path = String::new();
+    for part in parts {
+        let part = part.partial();
+        if part.starts_with('/') || path.is_empty() {
+            path = part;
+        } else {
+            path = format!("{}/{part}", path.trim_end_matches('/'));
+        }
+    }
+    Value::Text(path)
+}
+
+fn concatenated(separator: Option<&Value>, list: Option<&Value>) -> Value {
+    // `sep.join(list)` in Python, `list.join(sep)` elsewhere.
+    let (list, separator) = match (separator, list) {
+        (Some(Value::List(list)), separator) => (list, separator),
+        (separator, Some(Value::List(list))) => (list, separator),
+        _ => return Value::Unknown,
+    };
+    let separator = separator.and_then(Value::text).unwrap_or_default();
+    Value::Text(list.iter().map(Value::partial).collect::<Vec<_>>().join(separator))
+}
+
+fn split(call: &Call<'_>) -> Value {
+    let text = match call.receiver.as_ref() {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => call.args.first().and_then(Value::text),
+    };
+    match text.filter(|text| !text.contains(HOLE)) {
+        Some(text) => {
+            let words =
+                text.split_whitespace().map(|word| Value::Text(word.trim_matches(['"', '\'']).to_owned()));
+            Value::List(words.collect())
+        }
+        None => Value::Unknown,
+    }
+}
+
+/// `"..." % x`: what is put in is a hole, unless it is known.
+fn formatted(left: &Value, right: &Value) -> Value {
+    let Value::Text(pattern) = left else { return Value::Unknown };
+    let mut values = match right {
+        Value::List(values) => values.clone().into_iter(),
+        one => vec![one.clone()].into_iter(),
+    };
+    let mut text = String::new();
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            text.push(letter);
+        } else if let Some(kind) = letters.by_ref().find(|c| c.is_ascii_alphabetic() || *c == '%') {
+            match kind {
+                '%' => text.push('%'),
+                _ => text.push_str(&values.next().map_or(HOLE.to_string(), |value| value.partial())),
+            }
+        }
+    }
+    Value::Text(text)
+}
+
+/// `"...{x}...".format(...)`: what is put in is a hole.
+fn braces(text: &str) -> String {
+    let mut parts = text.split('{');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push(HOLE);
+        plain.push_str(part.split_once('}').map_or("", |(_, rest)| rest));
+    }
+    plain
+}
+
+fn decoded(text: &str) -> Value {
+    let text = text.trim();
+    let bytes =
+        STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).or_else(|_| URL_SAFE.decode(text));
+    match bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(text) => Value::Text(text),
+        None => Value::Unknown,
+    }
+}
+
+fn unhexed(text: &str) -> Value {
+    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok();
+    let bytes = digits.chunks(2).map(byte).collect::<Option<Vec<_>>>();
+    match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(text) => Value::Text(text),
+        None => Value::Unknown,
+    }
+}
+
+fn letters(args: &[Value]) -> Value {
+    let letter = |value: &Value| value.text()?.parse::<u32>().ok().and_then(char::from_u32);
+    match args.iter().map(letter).collect::<Option<String>>() {
+        Some(text) => Value::Text(text),
+        None => Value::Unknown,
+    }
+}
+
+fn unquoted(text: &str) -> &str {
+    let text = text.trim_start_matches(['r', 'b', 'f', 'u', 'R', 'B', '#']).trim_end_matches('#');
+    let text = text.strip_prefix("\"\"\"").and_then(|text| text.strip_suffix("\"\"\"")).unwrap_or(text);
+    let quote = |c: char| matches!(c, '"' | '\'' | '`');
+    let inner = text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
+    inner.unwrap_or(text)
+}
+
+/// One escape of the usual kind.
+fn unescaped(escape: &str) -> String {
+    let rest = escape.strip_prefix('\\').unwrap_or(escape);
+    let code =
+        |digits: &str| u32::from_str_radix(digits.trim_matches(['{', '}']), 16).ok().and_then(char::from_u32);
+    let letter = match rest.chars().next() {
+        Some('n') => Some('\n'),
+        Some('t') => Some('\t'),
+        Some('r') => Some('\r'),
+        Some('x' | 'u' | 'U') => rest.get(1..).and_then(code),
+        Some('0'..='7') => u32::from_str_radix(rest, 8).ok().and_then(char::from_u32),
+        Some('\n') => None,
+        other => other,
+    };
+    letter.map(String::from).unwrap_or_default()
+}

@@ -1,0 +1,162 @@
+//! Trees, and how each language writes what the analyser looks for.
+
+use tree_sitter::{Node, Parser, Tree};
+
+use super::Language;
+
+/// The tree of a text; `None` for a language without a grammar.
+pub fn parsed(language: Language, text: &str) -> Option<Tree> {
+    let grammar = match language {
+        Language::Python => tree_sitter_python::LANGUAGE,
+        Language::JavaScript => tree_sitter_javascript::LANGUAGE,
+        Language::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT,
+        Language::Ruby => tree_sitter_ruby::LANGUAGE,
+        Language::Go => tree_sitter_go::LANGUAGE,
+        Language::Rust => tree_sitter_rust::LANGUAGE,
+        Language::Perl | Language::Php | Language::Lua => return None,
+    };
+    let mut parser = Parser::new();
+    parser.set_language(&grammar.into()).ok()?;
+    // Go ends a statement with its line.
+    match language == Language::Go && !text.ends_with('\n') {
+        true => parser.parse(format!("{text}\n"), None),
+        false => parser.parse(text, None),
+    }
+}
+
+/// What a node is to the analyser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Text,
+    Name,
+    Member,
+    Index,
+    Call,
+    Command,
+    Binary,
+    Unary,
+    List,
+    Map,
+    Choice,
+    Last,
+    Function,
+    Constant,
+    Other,
+}
+
+/// The form of a kind of node, in any of the languages.
+pub fn form(kind: &str) -> Form {
+    match kind {
+        "string"
+        | "template_string"
+        | "string_literal"
+        | "raw_string_literal"
+        | "interpreted_string_literal"
+        | "concatenated_string"
+        | "chained_string"
+        | "simple_symbol"
+        | "char_literal"
+        | "character"
+        | "heredoc_body"
+        | "integer"
+        | "rune_literal"
+        | "bare_string"
+        | "number" => Form::Text,
+        "identifier"
+        | "constant"
+        | "property_identifier"
+        | "type_identifier"
+        | "field_identifier"
+        | "package_identifier"
+        | "shorthand_property_identifier"
+        | "this"
+        | "self"
+        | "import"
+        | "dotted_name"
+        | "global_variable"
+        | "instance_variable" => Form::Name,
+        "attribute"
+        | "member_expression"
+        | "selector_expression"
+        | "field_expression"
+        | "scoped_identifier"
+        | "scope_resolution"
+        | "scoped_type_identifier"
+        | "meta_property" => Form::Member,
+        "subscript" | "subscript_expression" | "index_expression" | "element_reference" => Form::Index,
+        "call" | "call_expression" | "new_expression" | "super_call" => Form::Call,
+        "subshell" => Form::Command,
+        "binary_operator" | "binary_expression" | "binary" => Form::Binary,
+        "parenthesized_expression"
+        | "await_expression"
+        | "await"
+        | "try_expression"
+        | "reference_expression"
+        | "unary_expression"
+        | "non_null_expression"
+        | "as_expression"
+        | "satisfies_expression"
+        | "expression_statement"
+        | "parenthesized_statements"
+        | "type_conversion_expression"
+        | "generic_function"
+        | "spread_element"
+        | "unsafe_block"
+        | "instantiation_expression"
+        | "block_argument" => Form::Unary,
+        "list" | "array" | "tuple" | "array_expression" | "composite_literal" | "expression_list" | "set"
+        | "string_array" | "literal_value" | "tuple_expression" => Form::List,
+        "dictionary" | "object" | "hash" => Form::Map,
+        "conditional_expression" | "ternary_expression" | "conditional" => Form::Choice,
+        "sequence_expression" => Form::Last,
+        "true" | "false" | "none" | "null" | "nil" | "undefined" | "boolean_literal" => Form::Constant,
+        "function_definition"
+        | "function_declaration"
+        | "function_expression"
+        | "arrow_function"
+        | "function_item"
+        | "lambda"
+        | "method"
+        | "do_block"
+        | "block"
+        | "func_literal"
+        | "closure_expression"
+        | "method_definition"
+        | "function" => Form::Function,
+        _ => Form::Other,
+    }
+}
+
+/// The children with a name, in order.
+pub fn children<'t>(node: Node<'t>) -> Vec<Node<'t>> {
+    let mut cursor = node.walk();
+    node.named_children(&mut cursor).filter(|child| !child.is_extra()).collect()
+}
+
+/// The first of these fields that the node has.
+pub fn field<'t>(node: Node<'t>, names: &[&str]) -> Option<Node<'t>> {
+    names.iter().find_map(|name| node.child_by_field_name(name))
+}
+
+/// The object and the name of a member.
+pub fn member<'t>(node: Node<'t>) -> Option<(Option<Node<'t>>, Node<'t>)> {
+    let object = field(node, &["object", "operand", "value", "path", "scope"]);
+    let name = field(node, &["attribute", "property", "field", "name"])?;
+    Some((object, name))
+}
+
+/// Whether a node is run only sometimes, or several times.
+pub fn branches(kind: &str) -> bool {
+    kind.starts_with("if")
+        || kind.starts_with("for")
+        || kind.starts_with("while")
+        || kind.starts_with("match")
+        || kind.starts_with("switch")
+        || kind.starts_with("case")
+        || kind.starts_with("else")
+        || kind.starts_with("elif")
+        || kind.starts_with("try")
+        || kind.starts_with("except")
+        || kind.starts_with("catch")
+        || kind.starts_with("unless")
+}

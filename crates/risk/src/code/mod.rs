@@ -1,0 +1,75 @@
+//! Source code that an agent wants to run.
+//!
+//! - [`grammar`]: trees, and how each language writes calls, members, bindings, texts
+//! - [`value`]: what is known of an expression without running it
+//! - [`evaluate`]: from expressions to values, through imports and constants
+//! - [`walk`]: every call in order, with what is bound before it
+//! - [`act`]: what a known call does
+//! - [`send`]: requests and connections
+//! - [`table`]: what calls are known
+//!
+//! Invariants: nothing is run; dead code counts; a call whose effect hangs on what is only
+//! known at run time is a gap where it would run programs or delete.
+
+mod act;
+mod evaluate;
+mod grammar;
+mod send;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+mod walk;
+
+use crate::model::{Context, DEPTH_MAX, Found, TEXT_MAX, Unresolved};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Python,
+    JavaScript,
+    TypeScript,
+    Ruby,
+    Go,
+    Rust,
+    Perl,
+    Php,
+    Lua,
+}
+
+impl Language {
+    /// A language by its usual names and file endings.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name.trim().to_ascii_lowercase().as_str() {
+            "python" | "python3" | "python2" | "py" => Self::Python,
+            "javascript" | "js" | "node" | "nodejs" | "jsx" | "mjs" | "cjs" => Self::JavaScript,
+            "typescript" | "ts" | "tsx" | "deno" | "bun" => Self::TypeScript,
+            "ruby" | "rb" => Self::Ruby,
+            "go" | "golang" => Self::Go,
+            "rust" | "rs" => Self::Rust,
+            "perl" | "pl" => Self::Perl,
+            "php" => Self::Php,
+            "lua" => Self::Lua,
+            _ => return None,
+        })
+    }
+}
+
+/// What running it does. Languages without a grammar are unresolved.
+pub fn source(language: Language, text: &str, context: &Context) -> Found {
+    let whole = 0..text.len();
+    let gap = |rule: &str, why: &str| Found::from(Unresolved::new(rule, why)).at(&whole);
+    if text.len() > TEXT_MAX {
+        return gap("limit.text", "the text is longer than is looked at");
+    }
+    if context.depth > DEPTH_MAX {
+        return gap("limit.depth", "code lies too deep within other code");
+    }
+    let Some(tree) = grammar::parsed(language, text) else {
+        return gap("code.language", "no grammar for this language");
+    };
+    let mut found = walk::effects(language, text, &tree, context);
+    if tree.root_node().has_error() {
+        found.extend(gap("code.unparsed", "the code could not be parsed"));
+    }
+    found
+}

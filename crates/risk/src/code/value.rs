@@ -1,0 +1,136 @@
+//! What is known of an expression without running it.
+
+/// Stands for an unknown part within a text.
+pub const HOLE: char = '\u{1a}';
+/// What an unknown word of a command line becomes: a variable, which no analyser expands.
+pub const UNKNOWN_WORD: &str = "$unresolved";
+/// Largest and deepest value that a name keeps.
+const SIZE_MAX: usize = 16 * 1024;
+const SIZE_DEEP: u8 = 24;
+/// Most ways that an expression may come out.
+const EITHER_MAX: usize = 8;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A text, with [`HOLE`]s where it is unknown.
+    Text(String),
+    List(Vec<Value>),
+    Map(Vec<(String, Value)>),
+    /// A module, a function, a member of one: its full name with dots.
+    Name(String),
+    /// A program and its arguments, not started yet.
+    Process(Vec<Value>),
+    /// A fresh temporary file or directory.
+    Temp,
+    /// Out of the environment, where it may be secret.
+    Secret,
+    Either(Vec<Value>),
+    Unknown,
+}
+
+impl Value {
+    /// A text that is wholly known.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) if !text.contains(HOLE) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text with holes; unknown values are one hole.
+    pub fn partial(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Temp => "/tmp/fresh".to_owned(),
+            _ => HOLE.to_string(),
+        }
+    }
+
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The value, or nothing known where it has grown too large or too deep to be kept.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        match self.size(SIZE_DEEP) {
+            Some(size) if size <= SIZE_MAX => self,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Bytes of texts and count of values; `None` where it lies too deep.
+    fn size(&self, deep: u8) -> Option<usize> {
+        let deep = deep.checked_sub(1)?;
+        match self {
+            Self::Text(text) | Self::Name(text) => Some(text.len()),
+            Self::List(values) | Self::Either(values) | Self::Process(values) => {
+                values.iter().try_fold(1, |sum, value| Some(sum + value.size(deep)? + 1))
+            }
+            Self::Map(members) => {
+                members.iter().try_fold(1, |sum, (key, value)| Some(sum + key.len() + value.size(deep)?))
+            }
+            Self::Temp | Self::Secret | Self::Unknown => Some(1),
+        }
+    }
+
+    /// Every way it may come out.
+    pub fn ways(&self) -> Vec<&Self> {
+        match self {
+            Self::Either(ways) => ways.iter().collect(),
+            other => vec![other],
+        }
+    }
+
+    /// One of two values.
+    pub fn or(self, other: Self) -> Self {
+        if self == other {
+            return self;
+        }
+        let mut ways = match self {
+            Self::Either(ways) => ways,
+            one => vec![one],
+        };
+        match other {
+            Self::Either(others) => ways.extend(others),
+            one => ways.push(one),
+        }
+        ways.truncate(EITHER_MAX);
+        Self::Either(ways)
+    }
+
+    /// Two texts in a row, or two lists.
+    pub fn joined(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::List(first), Self::List(second)) => {
+                Self::List(first.iter().chain(second).cloned().collect())
+            }
+            (Self::Either(ways), other) => Self::each(ways, |way| way.joined(other)),
+            (first, Self::Either(ways)) => Self::each(ways, |way| first.joined(way)),
+            (Self::Secret, _) | (_, Self::Secret) => Self::Secret,
+            (Self::Text(_) | Self::Temp, _) | (_, Self::Text(_) | Self::Temp) => {
+                Self::Text(format!("{}{}", self.partial(), other.partial()))
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    fn each(ways: &[Self], one: impl Fn(&Self) -> Self) -> Self {
+        Self::Either(ways.iter().map(one).collect())
+    }
+
+    /// Whether anything of the environment is in it.
+    pub fn secret(&self) -> bool {
+        match self {
+            Self::Secret => true,
+            Self::List(values) | Self::Either(values) | Self::Process(values) => {
+                values.iter().any(Self::secret)
+            }
+            Self::Map(members) => members.iter().any(|(_, value)| value.secret()),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Secrets and personal data become typed tokens before anything is stored or shown.
+//!
+//! - [`secret`]: keys, tokens, passwords by their makers' shapes, names and randomness
+//! - [`personal`]: mail, phones, cards, IBANs, addresses, numbers of persons
+//!
+//! Invariants: what is replaced leaves only its kind behind; epoch milliseconds, UUIDs,
+//! hashes and ids stay; the text outside the tokens is not changed, and redacting again
+//! changes nothing.
+
+mod personal;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Something to be hidden.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub range: Range<usize>,
+    /// `secret:github-token`, `email`, `phone`, `card`, `iban`, `ip`, `ssn`.
+    pub kind: Cow<'static, str>,
+}
+
+/// The text with a token for each secret and each piece of personal data.
+pub fn text(text: &str) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    let mut at = 0;
+    for mark in marks(text) {
+        redacted.push_str(text.get(at..mark.range.start).unwrap_or_default());
+        redacted.push('[');
+        redacted.push_str(&mark.kind);
+        redacted.push(']');
+        at = mark.range.end;
+    }
+    redacted.push_str(text.get(at..).unwrap_or_default());
+    redacted
+}
+
+/// What would be hidden, in order, none over another; secrets go first.
+pub fn marks(text: &str) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = Vec::new();
+    for mark in secret::marks(text).into_iter().chain(personal::marks(text)) {
+        let free = |other: &Mark| mark.range.end <= other.range.start || other.range.end <= mark.range.start;
+        if mark.range.start < mark.range.end && marks.iter().all(free) {
+            marks.push(mark);
+        }
+    }
+    marks.sort_by_key(|mark| mark.range.start);
+    marks
+}
+
+/// Whether a secret is in the text.
+pub fn holds_secret(text: &str) -> bool {
+    !secret::marks(text).is_empty()
+}

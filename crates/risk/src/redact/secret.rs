@@ -1,0 +1,142 @@
+//! Keys, tokens and passwords.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use regex::Regex;
+use serde::Deserialize;
+
+use super::Mark;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    secret: Vec<Shape>,
+    named: Named,
+    iban: Iban,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shape {
+    name: String,
+    word: String,
+    shape: String,
+    #[serde(default)]
+    entropy: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    shape: String,
+    entropy: f64,
+    entropy_password: f64,
+    passwords: Vec<String>,
+    stand_ins: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Iban {
+    lengths: HashMap<String, usize>,
+}
+
+pub struct Table {
+    shapes: Vec<(Shape, OnceLock<Option<Regex>>)>,
+    named: Option<(Named, Regex)>,
+    pub iban: HashMap<String, usize>,
+}
+
+impl Table {
+    pub fn get() -> &'static Self {
+        static TABLE: OnceLock<Table> = OnceLock::new();
+        TABLE.get_or_init(|| {
+            Self::parse().unwrap_or_else(|_| Self { shapes: Vec::new(), named: None, iban: HashMap::new() })
+        })
+    }
+
+    /// The shipped table; a test proves that it parses and that every shape compiles.
+    fn parse() -> Result<Self, toml::de::Error> {
+        let written: Written = toml::from_str(include_str!("../../data/secrets.toml"))?;
+        let shapes = written.secret.into_iter().map(|shape| (shape, OnceLock::new())).collect();
+        let named = Regex::new(&written.named.shape).ok().map(|regex| (written.named, regex));
+        Ok(Self { shapes, named, iban: written.iban.lengths })
+    }
+}
+
+/// The secrets of a text.
+pub fn marks(text: &str) -> Vec<Mark> {
+    let table = Table::get();
+    let mut marks = Vec::new();
+    for (shape, regex) in table.shapes.iter().filter(|(shape, _)| text.contains(&shape.word)) {
+        let Some(regex) = regex.get_or_init(|| Regex::new(&shape.shape).ok()) else { continue };
+        for found in regex.captures_iter(text) {
+            let Some(value) = found.get(1).filter(|value| entropy(value.as_str()) >= shape.entropy) else {
+                continue;
+            };
+            if shape.name == "url-password" && stand_in(value.as_str()) {
+                continue;
+            }
+            marks.push(Mark { range: value.range(), kind: Cow::Owned(format!("secret:{}", shape.name)) });
+        }
+    }
+    marks.extend(named(text, table));
+    marks
+}
+
+/// Values next to names of secrets.
+fn named(text: &str, table: &Table) -> Vec<Mark> {
+    let Some((named, regex)) = &table.named else { return Vec::new() };
+    let mut marks = Vec::new();
+    for found in regex.captures_iter(text) {
+        let (Some(name), Some(value)) = (found.get(1), found.get(2)) else { continue };
+        let name = name.as_str().to_lowercase();
+        let password = named.passwords.iter().any(|word| name.contains(word.as_str()));
+        let least = if password { named.entropy_password } else { named.entropy };
+        let mixed = value.as_str().chars().any(|c| c.is_ascii_digit()) || password && value.len() >= 8;
+        if entropy(value.as_str()) >= least && mixed && !stand_in(value.as_str()) {
+            marks.push(Mark { range: value.range(), kind: Cow::Borrowed("secret:named") });
+        }
+    }
+    marks
+}
+
+/// Whether a value only stands where a secret would be.
+fn stand_in(value: &str) -> bool {
+    let value = value.to_lowercase();
+    let known = Table::get()
+        .named
+        .as_ref()
+        .is_some_and(|(named, _)| named.stand_ins.iter().any(|word| value.contains(word.as_str())));
+    known
+        || value.starts_with(['$', '%', '[', '*'])
+        || value.chars().all(|c| c == 'x' || c == '*' || c == '.')
+}
+
+/// Shannon entropy in bits a character.
+pub fn entropy(text: &str) -> f64 {
+    let mut counts: HashMap<char, u32> = HashMap::new();
+    let mut all = 0_u32;
+    for letter in text.chars() {
+        *counts.entry(letter).or_default() += 1;
+        all += 1;
+    }
+    let all = f64::from(all);
+    let share = |count: &u32| f64::from(*count) / all;
+    counts.values().map(share).map(|share| -share * share.log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_compiles() {
+        let table = Table::parse().expect("data/secrets.toml");
+        assert!(table.named.is_some());
+        for (shape, _) in &table.shapes {
+            assert!(Regex::new(&shape.shape).is_ok(), "{}", shape.name);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What operations do to paths of which only a part may be known.
+
+use std::ops::Range;
+
+use super::state::State;
+use super::stream::{Origin, UNKNOWN};
+use crate::model::{Certainty, EffectKind, Scope, Undo};
+use crate::path::{self, Operation};
+
+impl State {
+    /// The path as the path analyser writes it.
+    pub fn canonical(&self, path: &str) -> String {
+        match path.starts_with("/dev/") {
+            true => path.to_owned(),
+            false => path::locate(path, &self.context).path,
+        }
+    }
+
+    /// Whether nothing is known of where the path begins.
+    fn adrift(&self, path: &str) -> bool {
+        path.starts_with(UNKNOWN) || (self.lost && !path.starts_with(['/', '~']))
+    }
+
+    pub fn path_effect(&mut self, operation: Operation, path: &str, rule: &str, span: &Range<usize>) {
+        let descriptor = path.starts_with("/dev/fd/");
+        if path.is_empty() || path == "-" || descriptor {
+            return;
+        }
+        if self.adrift(path) {
+            self.adrift_effect(operation, path, rule, span);
+            return;
+        }
+        let mut found = path::operation(operation, &path.replace(UNKNOWN, "x"), &self.context);
+        if path.contains(UNKNOWN) {
+            found.effects.iter_mut().for_each(|effect| effect.certainty = Certainty::Possible);
+        }
+        self.adopt(found, span);
+    }
+
+    fn adrift_effect(&mut self, operation: Operation, path: &str, rule: &str, span: &Range<usize>) {
+        let (kind, why) = match operation {
+            Operation::Read => return,
+            Operation::Write | Operation::Append => {
+                (EffectKind::Write, "Writes to a place that is only known when it runs.")
+            }
+            Operation::Delete => (EffectKind::Delete, "Deletes something that is only known when it runs."),
+        };
+        self.effect(kind, path, Scope::Unknown, Undo::Hard, rule, why, span.clone());
+    }
+
+    /// A new directory or an empty file: nothing is lost, but the place counts.
+    pub fn create(&mut self, path: &str, rule: &str, span: &Range<usize>) {
+        if !self.adrift(path) {
+            self.path_effect(Operation::Append, path, rule, span);
+        }
+    }
+
+    /// Modes, owners and access lists of a path.
+    pub fn mode_effect(&mut self, path: &str, mode: Mode, span: &Range<usize>) {
+        let adrift = self.adrift(path);
+        let place = path::locate(&path.replace(UNKNOWN, "x"), &self.context);
+        let scope = if adrift { Scope::Unknown } else { place.scope };
+        let target = if adrift { path.to_owned() } else { place.path.clone() };
+        let ours = matches!(scope, Scope::Project | Scope::Temp);
+        if mode.gains_rights {
+            let why = "Lets whoever runs the file act as its owner.";
+            self.effect(EffectKind::Privilege, &target, scope, Undo::Hard, "chmod.setuid", why, span.clone());
+        }
+        if mode.opens && place.secret && !adrift {
+            let why = "Opens a place of secrets to others.";
+            self.effect(
+                EffectKind::Credential,
+                &target,
+                scope,
+                Undo::Hard,
+                "chmod.secret",
+                why,
+                span.clone(),
+            );
+        }
+        if mode.runs && self.files.get(&place.path).is_some_and(|stream| stream.origin == Origin::Remote) {
+            let why = "Makes a file runnable that came over the network.";
+            self.effect(
+                EffectKind::Exec,
+                &target,
+                Scope::Remote,
+                Undo::Hard,
+                "chmod.download",
+                why,
+                span.clone(),
+            );
+        }
+        let undo = if mode.everybody || !ours || mode.owner { Undo::Hard } else { Undo::Easy };
+        let why = if mode.everybody { "Lets everybody write there." } else { "Changes who may use it." };
+        self.effect(EffectKind::Chmod, &target, scope, undo, "chmod.mode", why, span.clone());
+    }
+}
+
+/// What a change of mode means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Others than the owner may write.
+    pub everybody: bool,
+    /// Others may read.
+    pub opens: bool,
+    pub gains_rights: bool,
+    pub runs: bool,
+    pub owner: bool,
+}
+
+impl Mode {
+    /// Of `755`, `u+s`, `a=rw,o-x`; a mode that is not known is taken for the worst.
+    pub fn parse(text: &str) -> Self {
+        if let Ok(bits) = u32::from_str_radix(text, 8) {
+            return Self {
+                everybody: bits & 0o002 != 0,
+                opens: bits & 0o044 != 0,
+                gains_rights: bits & 0o6000 != 0,
+                runs: bits & 0o111 != 0,
+                owner: false,
+            };
+        }
+        let mut mode = Self { everybody: text.contains(UNKNOWN), ..Self::default() };
+        for clause in text.split(',') {
+            let Some(at) = clause.find(['+', '=', '-']) else { continue };
+            let (who, what) = clause.split_at(at);
+            if what.starts_with('-') {
+                continue;
+            }
+            let all = who.contains(['a', 'o']);
+            mode.everybody |= all && what.contains('w');
+            mode.opens |= (all || who.contains('g') || who.is_empty()) && what.contains('r');
+            mode.gains_rights |= what.contains('s');
+            mode.runs |= what.contains(['x', 'X']);
+        }
+        mode
+    }
+}

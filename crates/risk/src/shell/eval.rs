@@ -1,0 +1,379 @@
+//! Statements of a parsed script, walked one after the other.
+//!
+//! Every branch is walked, whatever its condition; what a branch changed is unknown after it.
+
+use std::ops::Range;
+
+use tree_sitter::Node;
+
+use super::redirect::Redirects;
+use super::state::State;
+use super::stream::{Stream, UNKNOWN};
+
+/// Statements within statements.
+const LEVEL_MAX: usize = 120;
+/// Values of a `for` loop that are walked one by one.
+const ROUNDS_MAX: usize = 24;
+
+/// One parsed text being walked.
+pub struct Run<'s, 't> {
+    pub state: &'s mut State,
+    pub text: &'t str,
+    pub root: Node<'t>,
+    fixed: Option<Range<usize>>,
+    level: usize,
+    /// Words that the grammar puts behind a here-document's mark: they belong to the command.
+    pub late: Vec<Range<usize>>,
+}
+
+pub fn children(node: Node<'_>) -> Vec<Node<'_>> {
+    let mut cursor = node.walk();
+    node.children(&mut cursor).collect()
+}
+
+pub fn named(node: Node<'_>) -> Vec<Node<'_>> {
+    let mut cursor = node.walk();
+    node.named_children(&mut cursor).collect()
+}
+
+impl<'s, 't> Run<'s, 't> {
+    pub fn new(state: &'s mut State, text: &'t str, root: Node<'t>, fixed: Option<Range<usize>>) -> Self {
+        Self { state, text, root, fixed, level: 0, late: Vec::new() }
+    }
+
+    pub fn program(&mut self, stdin: &Stream) -> Stream {
+        if self.root.has_error() {
+            let span = self.first_error(self.root).unwrap_or(self.root.byte_range());
+            let span = self.place(span);
+            self.state.gap("shell.syntax", "Part of the script cannot be parsed.", span);
+        }
+        self.statements(self.root, stdin)
+    }
+
+    fn first_error(&self, root: Node<'t>) -> Option<Range<usize>> {
+        let mut node = root;
+        for _ in 0..LEVEL_MAX {
+            if node.is_error() || node.is_missing() {
+                return Some(node.byte_range());
+            }
+            node = children(node).into_iter().find(|child| child.has_error() || child.is_missing())?;
+        }
+        None
+    }
+
+    /// Where in the given text something lies.
+    pub fn place(&self, range: Range<usize>) -> Range<usize> {
+        self.fixed.clone().unwrap_or(range)
+    }
+
+    pub fn source(&self, range: Range<usize>) -> &'t str {
+        self.text.get(range).unwrap_or("")
+    }
+
+    pub fn statements(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        self.each(&named(node), stdin)
+    }
+
+    fn each(&mut self, nodes: &[Node<'t>], stdin: &Stream) -> Stream {
+        let mut out = Stream::none();
+        for node in nodes {
+            if self.state.spent() {
+                break;
+            }
+            let more = self.statement(*node, stdin);
+            out = out.then(&more);
+        }
+        out
+    }
+
+    pub fn statement(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        if self.level > LEVEL_MAX {
+            let span = self.place(node.byte_range());
+            self.state.gap("shell.too_deep", "Statements lie too deep within statements.", span);
+            return Stream::none();
+        }
+        let span = self.place(node.byte_range());
+        if !self.state.step(&span) {
+            return Stream::none();
+        }
+        self.level += 1;
+        let out = self.dispatch(node, stdin);
+        self.level -= 1;
+        out
+    }
+
+    fn dispatch(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        match node.kind() {
+            "comment" | "heredoc_start" | "heredoc_end" | "variable_name" => Stream::none(),
+            "command" => self.command(node, stdin),
+            "pipeline" => self.pipeline(&named(node), stdin.clone()),
+            "list" => self.list(node, stdin),
+            "redirected_statement" => self.redirected(node, stdin),
+            "variable_assignment" => self.assign_node(node),
+            "variable_assignments" => self.statements(node, stdin),
+            "declaration_command" => self.declaration(node),
+            "unset_command" => self.unset(node),
+            "for_statement" => self.for_loop(node, stdin),
+            "while_statement" | "c_style_for_statement" => self.loop_twice(node, stdin),
+            "if_statement" | "case_statement" => self.branches(node, stdin),
+            "function_definition" => self.define(node),
+            "subshell" => self.subshell(node, stdin),
+            "program" | "compound_statement" | "do_group" | "else_clause" | "elif_clause"
+            | "negated_command" | "ERROR" => self.statements(node, stdin),
+            "case_item" => self.case_item(node, stdin),
+            _ => {
+                self.embedded(node);
+                Stream::none()
+            }
+        }
+    }
+
+    /// Substitutions within an expression: they run, whatever becomes of their text.
+    fn embedded(&mut self, node: Node<'t>) {
+        if self.level > LEVEL_MAX {
+            return;
+        }
+        match node.kind() {
+            "command_substitution" | "process_substitution" => {
+                self.statements(node, &Stream::none());
+            }
+            _ => {
+                self.level += 1;
+                for child in named(node) {
+                    self.embedded(child);
+                }
+                self.level -= 1;
+            }
+        }
+    }
+
+    fn pipeline(&mut self, nodes: &[Node<'t>], stdin: Stream) -> Stream {
+        let mut stream = stdin;
+        for node in nodes.iter().filter(|node| node.kind() != "comment") {
+            stream = self.statement(*node, &stream);
+            stream.absent = false;
+        }
+        stream
+    }
+
+    fn list(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        let parts = named(node);
+        let mut out = Stream::none();
+        let mut before = None;
+        let or = children(node).iter().any(|child| child.kind() == "||");
+        for part in parts {
+            out = out.then(&self.statement(part, stdin));
+            if let Some(before) = before.take() {
+                self.state.join(&before);
+            }
+            // What follows an assignment and `&&` is run for certain; what follows a test is not.
+            if or
+                || !matches!(
+                    part.kind(),
+                    "variable_assignment" | "variable_assignments" | "declaration_command"
+                )
+            {
+                before = Some(self.state.vars.clone());
+            }
+        }
+        out
+    }
+
+    fn subshell(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        let vars = self.state.vars.clone();
+        let cwd = self.state.context.cwd.clone();
+        let lost = self.state.lost;
+        let out = self.statements(node, stdin);
+        self.state.vars = vars;
+        self.state.context.cwd = cwd;
+        self.state.lost = lost;
+        out
+    }
+
+    fn branches(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        let mut out = Stream::none();
+        for part in named(node) {
+            let before = self.state.vars.clone();
+            let more = self.statement(part, stdin);
+            self.state.join(&before);
+            out = out.then(&more);
+        }
+        out.blurred_unless_absent()
+    }
+
+    fn case_item(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        let values: Vec<usize> = {
+            let mut cursor = node.walk();
+            node.children_by_field_name("value", &mut cursor).map(|child| child.id()).collect()
+        };
+        let body: Vec<Node<'t>> =
+            named(node).into_iter().filter(|child| !values.contains(&child.id())).collect();
+        self.each(&body, stdin)
+    }
+
+    fn loop_twice(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        let before = self.state.vars.clone();
+        let mut out = Stream::none();
+        // Twice: what a round changes, the next one sees.
+        for _ in 0..2 {
+            out = self.statements(node, stdin);
+            self.state.join(&before);
+        }
+        out.blurred_unless_absent()
+    }
+
+    fn for_loop(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        let name = node.child_by_field_name("variable").map_or("", |name| self.source(name.byte_range()));
+        let mut values = Vec::new();
+        let mut cursor = node.walk();
+        for value in node.children_by_field_name("value", &mut cursor) {
+            values.extend(self.fields(value.byte_range()));
+        }
+        if values.is_empty() {
+            values = self.state.values("@");
+        }
+        if values.len() > ROUNDS_MAX {
+            values.truncate(ROUNDS_MAX);
+            values.push(UNKNOWN.to_string());
+        }
+        let Some(body) = node.child_by_field_name("body") else { return Stream::none() };
+        let before = self.state.vars.clone();
+        let mut out = Stream::none();
+        for value in values {
+            if self.state.spent() {
+                break;
+            }
+            self.state.vars.insert(name.to_owned(), vec![value]);
+            out = out.then(&self.statement(body, stdin));
+        }
+        self.state.join(&before);
+        out
+    }
+
+    fn define(&mut self, node: Node<'t>) -> Stream {
+        let (Some(name), Some(body)) = (node.child_by_field_name("name"), node.child_by_field_name("body"))
+        else {
+            return Stream::none();
+        };
+        let name = self.single(name.byte_range());
+        let body = self.source(body.byte_range().start..node.end_byte()).to_owned();
+        self.state.functions.insert(name, body);
+        Stream::none()
+    }
+
+    fn command(&mut self, node: Node<'t>, stdin: &Stream) -> Stream {
+        let span = self.place(node.byte_range());
+        let late = std::mem::take(&mut self.late);
+        let mut argv = Vec::new();
+        let mut set = Vec::new();
+        let mut redirects = Redirects::default();
+        for child in children(node) {
+            match child.kind() {
+                "variable_assignment" => set.extend(self.assignment(child)),
+                "file_redirect" | "herestring_redirect" | "heredoc_redirect" => {
+                    self.redirect(child, &mut redirects);
+                }
+                "comment" => {}
+                _ => argv.extend(self.fields(child.byte_range())),
+            }
+        }
+        for range in late {
+            argv.extend(self.fields(range));
+        }
+        let before = self.state.vars.clone();
+        for (name, values) in set {
+            self.state.environment(&name, &values, &span);
+            self.state.vars.insert(name, values);
+        }
+        let stdin = redirects.stdin.take().unwrap_or_else(|| stdin.clone());
+        let assigned = self.state.vars.clone();
+        let out = self.state.invoke(argv, &stdin, span);
+        // What stood before the command holds for it alone; what it set itself stays.
+        if assigned == self.state.vars {
+            self.state.vars = before;
+        }
+        self.finish_redirects(redirects, out)
+    }
+
+    fn declaration(&mut self, node: Node<'t>) -> Stream {
+        for child in named(node) {
+            match child.kind() {
+                "variable_assignment" => {
+                    self.assign_node(child);
+                }
+                _ => {
+                    // `export "X=rm"` assigns as well.
+                    let word = self.single(child.byte_range());
+                    if let Some((name, value)) = word.split_once('=') {
+                        let span = self.place(child.byte_range());
+                        let values = vec![value.to_owned()];
+                        self.state.environment(name, &values, &span);
+                        self.state.vars.insert(name.to_owned(), values);
+                    }
+                }
+            }
+        }
+        Stream::none()
+    }
+
+    fn unset(&mut self, node: Node<'t>) -> Stream {
+        let span = self.place(node.byte_range());
+        for child in named(node) {
+            let name = self.single(child.byte_range());
+            if name.starts_with('-') {
+                continue;
+            }
+            self.state.environment(&name, &[], &span);
+            self.state.vars.insert(name, vec![String::new()]);
+        }
+        Stream::none()
+    }
+
+    fn assign_node(&mut self, node: Node<'t>) -> Stream {
+        let span = self.place(node.byte_range());
+        if let Some((name, values)) = self.assignment(node) {
+            self.state.environment(&name, &values, &span);
+            self.state.vars.insert(name, values);
+        }
+        Stream::none()
+    }
+
+    /// Name and values that an assignment gives.
+    fn assignment(&mut self, node: Node<'t>) -> Option<(String, Vec<String>)> {
+        let target = node.child_by_field_name("name")?;
+        self.embedded(target);
+        let (name, element) = match target.kind() {
+            "subscript" => (target.child_by_field_name("name")?, true),
+            _ => (target, false),
+        };
+        let name = self.source(name.byte_range()).to_owned();
+        let add = children(node).iter().any(|child| child.kind() == "+=");
+        let mut values = match node.child_by_field_name("value") {
+            None => vec![String::new()],
+            Some(value) if value.kind() == "array" => {
+                named(value).into_iter().flat_map(|item| self.fields(item.byte_range())).collect()
+            }
+            Some(value) => vec![self.single(value.byte_range())],
+        };
+        let array = node.child_by_field_name("value").is_some_and(|value| value.kind() == "array");
+        let before = self.state.vars.get(&name).cloned();
+        if element || (add && array) {
+            let mut all = before.unwrap_or_default();
+            all.append(&mut values);
+            return Some((name, all));
+        }
+        if add {
+            let start = before.and_then(|all| all.into_iter().next());
+            let start = start.unwrap_or_else(|| UNKNOWN.to_string());
+            values = vec![start + values.first().map_or("", String::as_str)];
+        }
+        Some((name, values))
+    }
+}
+
+impl Stream {
+    /// A branch's text may be there or not.
+    fn blurred_unless_absent(self) -> Self {
+        if self.absent { self } else { self.blurred() }
+    }
+}

@@ -1,0 +1,51 @@
+//! Shell commands and scripts: parsed by tree-sitter, run by a small abstract evaluator.
+//!
+//! - `eval`: statements, branches, loops, pipelines; every branch counts, dead or not
+//! - `expand`, `escape`: from the text of a word to what the shell makes of it
+//! - `redirect`: where streams come from and go to
+//! - `invoke`, `builtin`, `special`, `interpret`: what a command with known words does
+//! - `programs`, `args`: knowledge of programs, from `data/programs*.toml`
+//! - `filter`: text filters whose input is known are simply computed
+//!
+//! Invariants: nothing is executed; what cannot be resolved where it would be run is
+//! [`Unresolved`](crate::model::Unresolved); work is bounded by [`state::STEPS_MAX`].
+
+mod args;
+mod awk;
+mod brace;
+mod builtin;
+mod effects;
+mod escape;
+mod eval;
+mod expand;
+mod filter;
+mod interpret;
+mod invoke;
+mod net;
+mod programs;
+mod redirect;
+mod sed;
+mod special;
+mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use crate::model::{Context, Found};
+use state::State;
+use stream::Stream;
+
+/// What a script does.
+pub fn script(text: &str, context: &Context) -> Found {
+    let mut state = State::new(context);
+    state.run_text(text, None, &Stream::none());
+    state.finish(0..text.len())
+}
+
+/// What a program with these arguments does; nothing is expanded.
+pub fn argv(words: &[String], context: &Context) -> Found {
+    let end = words.iter().map(|word| word.len() + 1).sum::<usize>().saturating_sub(1);
+    let mut state = State::new(context);
+    state.invoke(words.to_vec(), &Stream::none(), 0..end);
+    state.finish(0..end)
+}

@@ -1,0 +1,267 @@
+//! What the evaluator knows while it walks: variables, functions, files it saw written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::model::{
+    Certainty, Context, DEPTH_MAX, Effect, EffectKind, FOUND_MAX, Found, Scope, TEXT_MAX, Undo, Unresolved,
+};
+
+use super::eval::Run;
+use super::stream::{Origin, Stream, UNKNOWN};
+
+/// Statements and commands of one script, loops counted as often as they are walked.
+pub const STEPS_MAX: usize = 3_000;
+
+pub struct State {
+    pub context: Context,
+    /// A `cd` led somewhere unknown: relative paths lead nowhere known.
+    pub lost: bool,
+    pub vars: BTreeMap<String, Vec<String>>,
+    pub functions: BTreeMap<String, String>,
+    pub aliases: BTreeMap<String, String>,
+    /// What this script wrote, by canonical path.
+    pub files: BTreeMap<String, Stream>,
+    /// `$1` and on; `None` where nobody says.
+    pub positional: Option<Vec<String>>,
+    pub calls: Vec<String>,
+    pub called: BTreeSet<String>,
+    pub found: Found,
+    pub steps: usize,
+    pub depth: u8,
+    /// Commands that run commands right now.
+    pub nested: usize,
+    streams: usize,
+}
+
+impl State {
+    pub fn new(context: &Context) -> Self {
+        Self {
+            context: context.clone(),
+            lost: false,
+            vars: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            files: BTreeMap::new(),
+            positional: None,
+            calls: Vec::new(),
+            called: BTreeSet::new(),
+            found: Found::default(),
+            steps: 0,
+            depth: context.depth,
+            nested: 0,
+            streams: 0,
+        }
+    }
+
+    /// Walks functions that nobody called (dead code counts) and gives what was found.
+    pub fn finish(mut self, span: Range<usize>) -> Found {
+        let idle: Vec<String> =
+            self.functions.keys().filter(|name| !self.called.contains(*name)).cloned().collect();
+        for name in idle {
+            self.call(&name, &[], &Stream::none(), span.clone(), false);
+        }
+        self.found
+    }
+
+    /// Parses and walks a text; all it does is at `span`, where one is given.
+    pub fn run_text(&mut self, text: &str, span: Option<Range<usize>>, stdin: &Stream) -> Stream {
+        let place = span.clone().unwrap_or(0..text.len());
+        if text.len() > TEXT_MAX {
+            self.gap("shell.too_long", "The script is too long to be looked at.", place);
+            return Stream::unknown(Origin::Local);
+        }
+        if self.depth > DEPTH_MAX {
+            self.gap("shell.too_deep", "Scripts lie too deep within scripts.", place);
+            return Stream::unknown(Origin::Local);
+        }
+        let mut parser = tree_sitter::Parser::new();
+        let tree = match parser.set_language(&tree_sitter_bash::LANGUAGE.into()) {
+            Ok(()) => parser.parse(text, None),
+            Err(_) => None,
+        };
+        let Some(tree) = tree else {
+            self.gap("shell.syntax", "The script cannot be parsed.", place);
+            return Stream::unknown(Origin::Local);
+        };
+        self.depth += 1;
+        let out = Run::new(self, text, tree.root_node(), span).program(stdin);
+        self.depth -= 1;
+        out
+    }
+
+    /// A script that a stream brings, walked as far as it is known.
+    pub fn run_stream(&mut self, script: &Stream, span: Range<usize>, stdin: &Stream) -> Stream {
+        if script.absent {
+            return Stream::none();
+        }
+        if script.origin == Origin::Remote {
+            let why = "Runs code that comes over the network and that nobody reviewed.";
+            self.effect(
+                EffectKind::Exec,
+                "network",
+                Scope::Remote,
+                Undo::Never,
+                "shell.remote_code",
+                why,
+                span,
+            );
+            return Stream::unknown(Origin::Remote);
+        }
+        if !script.is_known() {
+            self.gap("shell.unknown_script", "Runs text that is only known when it runs.", span.clone());
+        }
+        if script.text.chars().all(|c| c == UNKNOWN) {
+            return Stream::unknown(Origin::Local);
+        }
+        self.run_text(&script.text, Some(span), stdin)
+    }
+
+    /// Calls a function of the script. `given`: the call's words are its parameters.
+    pub fn call(
+        &mut self,
+        name: &str,
+        words: &[String],
+        stdin: &Stream,
+        span: Range<usize>,
+        given: bool,
+    ) -> Stream {
+        if self.calls.iter().any(|call| call == name) {
+            let why = "A function that calls itself may use up the machine.";
+            self.effect(EffectKind::Control, name, Scope::System, Undo::Hard, "shell.recursion", why, span);
+            return Stream::unknown(Origin::Local);
+        }
+        let Some(body) = self.functions.get(name).cloned() else { return Stream::none() };
+        self.called.insert(name.to_owned());
+        self.calls.push(name.to_owned());
+        let before = self.positional.take();
+        self.positional = given.then(|| words.to_vec());
+        // A call is no script within a script: it does not count against the depth.
+        let depth = self.depth;
+        self.depth = depth.saturating_sub(u8::from(self.calls.len() <= 20));
+        let out = self.run_text(&body, Some(span), stdin);
+        self.depth = depth;
+        self.positional = before;
+        self.calls.pop();
+        out
+    }
+
+    /// Counts a command; `false` when there were too many.
+    pub fn step(&mut self, span: &Range<usize>) -> bool {
+        self.steps += 1;
+        if self.steps == STEPS_MAX + 1 {
+            self.gap("shell.too_much", "The script does more than is looked at.", span.clone());
+        }
+        self.steps <= STEPS_MAX
+    }
+
+    /// Whether nothing more is looked at.
+    pub fn spent(&self) -> bool {
+        self.steps > STEPS_MAX
+    }
+
+    /// A name under which a stream can be opened, as process substitution gives one.
+    pub fn descriptor(&mut self, stream: Stream) -> String {
+        self.streams += 1;
+        let path = format!("/dev/fd/{}", 62 + self.streams);
+        self.files.insert(path.clone(), stream);
+        path
+    }
+
+    pub fn gap(&mut self, rule: &str, why: &str, span: Range<usize>) {
+        let gap = Unresolved { rule: rule.to_owned(), why: why.to_owned(), span };
+        if self.found.unresolved.len() < FOUND_MAX
+            && !self.found.unresolved.iter().rev().take(64).any(|known| *known == gap)
+        {
+            self.found.unresolved.push(gap);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an effect has that many sides")]
+    pub fn effect(
+        &mut self,
+        kind: EffectKind,
+        target: &str,
+        scope: Scope,
+        undo: Undo,
+        rule: &str,
+        why: &str,
+        span: Range<usize>,
+    ) {
+        let certainty = match target.contains(UNKNOWN) {
+            true => Certainty::Possible,
+            false => Certainty::Certain,
+        };
+        let target = target.replace(UNKNOWN, "?");
+        let (rule, why) = (rule.to_owned(), why.to_owned());
+        self.push(Effect { kind, target, scope, undo, certainty, rule, why, span });
+    }
+
+    pub fn push(&mut self, effect: Effect) {
+        if self.found.effects.len() >= FOUND_MAX {
+            if !self.spent() {
+                self.steps = STEPS_MAX + 1;
+                self.gap("shell.too_much", "The script does more than is looked at.", effect.span);
+            }
+        } else if !self.found.effects.iter().rev().take(64).any(|known| *known == effect) {
+            self.found.effects.push(effect);
+        }
+    }
+
+    /// What another analyser found, at the place of the command that brings it.
+    pub fn adopt(&mut self, found: Found, span: &Range<usize>) {
+        let found = found.at(span);
+        for effect in found.effects {
+            self.push(effect);
+        }
+        for gap in found.unresolved {
+            self.gap(&gap.rule, &gap.why, gap.span);
+        }
+    }
+
+    /// The context for an analyser of something that lies within this script.
+    pub fn inner(&self) -> Context {
+        Context { depth: self.depth.saturating_add(1), ..self.context.clone() }
+    }
+
+    /// Values of a variable: one, or an array's elements.
+    pub fn values(&self, name: &str) -> Vec<String> {
+        if let Some(values) = self.vars.get(name) {
+            return values.clone();
+        }
+        let known = match name {
+            "HOME" => self.context.home.clone(),
+            "PWD" if !self.lost => self.context.cwd.clone(),
+            "USER" | "LOGNAME" => "agent".to_owned(),
+            "SHELL" | "BASH" => "/bin/bash".to_owned(),
+            "TMPDIR" => "/tmp".to_owned(),
+            "IFS" => " \t\n".to_owned(),
+            "UID" | "EUID" => "1000".to_owned(),
+            "?" => "0".to_owned(),
+            "$" | "!" | "PPID" | "BASHPID" | "RANDOM" | "SECONDS" | "LINENO" | "EPOCHSECONDS" => {
+                "1".to_owned()
+            }
+            "@" | "*" => return self.positional.clone().unwrap_or_else(|| vec![UNKNOWN.to_string()]),
+            _ => self.parameter(name).unwrap_or_else(|| UNKNOWN.to_string()),
+        };
+        vec![known]
+    }
+
+    fn parameter(&self, name: &str) -> Option<String> {
+        let given = self.positional.as_ref()?;
+        match (name, name.parse::<usize>()) {
+            ("#", _) => Some(given.len().to_string()),
+            (_, Ok(0)) | (_, Err(_)) => None,
+            (_, Ok(at)) => Some(given.get(at - 1).cloned().unwrap_or_default()),
+        }
+    }
+
+    /// After a branch that may not have been taken: what it changed is not known.
+    pub fn join(&mut self, before: &BTreeMap<String, Vec<String>>) {
+        for (name, values) in before {
+            if self.vars.get(name) != Some(values) {
+                self.vars.insert(name.clone(), vec![UNKNOWN.to_string()]);
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Text that flows between commands, as far as it is known.
+
+/// Stands for a part of a text that is not known. A private-use character, so that words
+/// stay plain strings; a text that brings its own is no better known than one of ours.
+pub const UNKNOWN: char = '\u{F8FF}';
+
+/// Longest text that is carried along; a longer one is not known.
+pub const CARRY_MAX: usize = 64 * 1024;
+
+/// Whether every part of the text is known.
+pub fn known(text: &str) -> bool {
+    !text.contains(UNKNOWN)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    Local,
+    /// Came over the network: nobody reviewed it.
+    Remote,
+}
+
+/// What a command writes, or reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    pub text: String,
+    pub origin: Origin,
+    /// The very bytes; otherwise names and patterns that stand for more of their kind.
+    pub exact: bool,
+    /// Nobody attached anything.
+    pub absent: bool,
+}
+
+impl Stream {
+    pub fn none() -> Self {
+        Self { text: String::new(), origin: Origin::Local, exact: true, absent: true }
+    }
+
+    pub fn text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        if text.len() > CARRY_MAX {
+            return Self::unknown(Origin::Local);
+        }
+        Self { text, origin: Origin::Local, exact: true, absent: false }
+    }
+
+    pub fn unknown(origin: Origin) -> Self {
+        Self { text: UNKNOWN.to_string(), origin, exact: false, absent: false }
+    }
+
+    /// Names of files, as patterns, a line each.
+    pub fn names(names: &[String]) -> Self {
+        Self { exact: false, ..Self::text(names.join("\n")) }
+    }
+
+    pub fn is_known(&self) -> bool {
+        self.exact && known(&self.text)
+    }
+
+    /// The same text after something unknown was done to it.
+    pub fn blurred(&self) -> Self {
+        Self::unknown(self.origin)
+    }
+
+    /// What two commands write, one after the other.
+    pub fn then(mut self, other: &Self) -> Self {
+        if other.absent || self.text.len() + other.text.len() > CARRY_MAX {
+            return if other.absent { self } else { Self::unknown(self.origin.max(other.origin)) };
+        }
+        self.text.push_str(&other.text);
+        self.origin = self.origin.max(other.origin);
+        self.exact &= other.exact;
+        self.absent = false;
+        self
+    }
+}
