@@ -31,27 +31,37 @@ where
 /// The status that the contract states for each reason.
 pub fn code_of(reason: Reason) -> Code {
     match reason {
-        Reason::MessageMalformed | Reason::FieldsInvalid | Reason::PlanInvalid | Reason::CursorInvalid => {
-            Code::InvalidArgument
-        }
+        Reason::MessageMalformed
+        | Reason::FieldsInvalid
+        | Reason::PlanInvalid
+        | Reason::CursorInvalid
+        | Reason::PolicyInvalid
+        | Reason::GrantNotPossible
+        | Reason::AuditRangeInvalid => Code::InvalidArgument,
         Reason::CursorLost | Reason::StoreCorrupt => Code::DataLoss,
         Reason::CredentialMissing
         | Reason::CredentialInvalid
         | Reason::CredentialExpired
         | Reason::CredentialRevoked => Code::Unauthenticated,
-        Reason::RoleMissing | Reason::ProjectNotCovered => Code::PermissionDenied,
+        Reason::RoleMissing | Reason::ProjectNotCovered | Reason::NotEligible => Code::PermissionDenied,
         Reason::ProjectNotFound
         | Reason::TaskNotFound
         | Reason::StepNotFound
         | Reason::SessionNotFound
-        | Reason::KeyNotFound => Code::NotFound,
+        | Reason::KeyNotFound
+        | Reason::ApprovalNotFound
+        | Reason::GrantNotFound => Code::NotFound,
         Reason::RequestIdReused | Reason::ProjectExists => Code::AlreadyExists,
         Reason::TaskEnded
         | Reason::TaskNotRetryable
         | Reason::LeaseStale
         | Reason::SessionExpired
         | Reason::SessionProtocol
-        | Reason::ProjectArchived => Code::FailedPrecondition,
+        | Reason::ProjectArchived
+        | Reason::ApprovalEnded
+        | Reason::ApprovalPending
+        | Reason::DigestMismatch
+        | Reason::AlreadyDecided => Code::FailedPrecondition,
         Reason::RevisionMismatch | Reason::Contention => Code::Aborted,
         Reason::MessageTooLarge | Reason::Overloaded | Reason::LimitReached => Code::ResourceExhausted,
         Reason::StoreUnavailable | Reason::Draining | Reason::OutcomeUnknown => Code::Unavailable,

@@ -134,6 +134,8 @@ impl History {
                 step.place = Place::Waiting;
                 Ok(())
             }
+            Kind::StepGated(gated) => self.at(&gated.step_key, Place::Waiting).map(|_| ()),
+            Kind::StepApproved(approved) => self.at(&approved.step_key, Place::Waiting).map(|_| ()),
             Kind::TaskEnded(ended) => {
                 self.ended = Some(ended.clone());
                 Ok(())

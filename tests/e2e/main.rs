@@ -23,6 +23,8 @@ mod raw;
 mod stack;
 mod world;
 
+mod approvals;
+mod approvals_in_step;
 mod bad_input;
 mod cancel;
 mod crash;

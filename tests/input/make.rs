@@ -105,8 +105,9 @@ impl Maker<'_> {
             let likely = match field.kind() {
                 _ if rules.required || rules.least > 0 || self.is_named(&field) => 100,
                 _ if ALWAYS.contains(&field.name()) => 100,
-                // Not set is zero, which is too little.
+                // Not set is zero, which is too little, or no value at all.
                 _ if rules.low > Some(0) && !field.supports_presence() => 100,
+                _ if rules.not_in.contains(&0) && !field.supports_presence() => 100,
                 _ if self.only.is_some() => 0,
                 _ if self.mood == Mood::Foreign && self.words.names_something(field.name()) => 90,
                 Kind::Message(_) if depth > DEEP => 0,

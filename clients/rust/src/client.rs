@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quarterdeck_api::approvals::v1::approval_service_client::ApprovalServiceClient;
+use quarterdeck_api::approvals::v1::audit_service_client::AuditServiceClient;
+use quarterdeck_api::approvals::v1::gate_service_client::GateServiceClient;
+use quarterdeck_api::approvals::v1::policy_service_client::PolicyServiceClient;
 use quarterdeck_api::operations::v1::key_service_client::KeyServiceClient;
 use quarterdeck_api::operations::v1::project_service_client::ProjectServiceClient;
 use quarterdeck_api::orchestration::v1::agent_service_client::AgentServiceClient;
@@ -115,6 +119,30 @@ impl Client {
     #[must_use]
     pub fn key_stub(&self) -> KeyServiceClient<Authorized> {
         KeyServiceClient::new(self.channel()).max_decoding_message_size(MAX_DECODED)
+    }
+
+    /// As [`Client::task_stub`].
+    #[must_use]
+    pub fn approval_stub(&self) -> ApprovalServiceClient<Authorized> {
+        ApprovalServiceClient::new(self.channel()).max_decoding_message_size(MAX_DECODED)
+    }
+
+    /// As [`Client::task_stub`].
+    #[must_use]
+    pub fn audit_stub(&self) -> AuditServiceClient<Authorized> {
+        AuditServiceClient::new(self.channel()).max_decoding_message_size(MAX_DECODED)
+    }
+
+    /// As [`Client::task_stub`].
+    #[must_use]
+    pub fn gate_stub(&self) -> GateServiceClient<Authorized> {
+        GateServiceClient::new(self.channel()).max_decoding_message_size(MAX_DECODED)
+    }
+
+    /// As [`Client::task_stub`].
+    #[must_use]
+    pub fn policy_stub(&self) -> PolicyServiceClient<Authorized> {
+        PolicyServiceClient::new(self.channel()).max_decoding_message_size(MAX_DECODED)
     }
 
     /// As [`Client::task_stub`].

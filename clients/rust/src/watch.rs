@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
+use quarterdeck_api::approvals::v1 as ap;
 use quarterdeck_api::orchestration::v1 as pb;
 use quarterdeck_api::orchestration::v1::task_event::Kind;
 use quarterdeck_api::orchestration::v1::{watch_task_response, watch_tasks_response};
@@ -29,11 +31,11 @@ const FAILURES_UNTIL_FRESH: u32 = 3;
 
 /// One frame that carries something; heartbeats are not shown.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Frame {
+pub struct Frame<K = FrameKind> {
     /// Where to resume after this frame; see [`Client::watch_task_after`].
     pub cursor: String,
     /// What it carries.
-    pub kind: FrameKind,
+    pub kind: K,
 }
 
 /// What a frame carries.
@@ -46,14 +48,14 @@ pub enum FrameKind {
 }
 
 /// The frames of a watch. The watch of one task ends after its end; an error is the last item.
-pub struct Watch {
-    frames: BoxStream<'static, Result<Frame, Error>>,
+pub struct Watch<K = FrameKind> {
+    frames: BoxStream<'static, Result<Frame<K>, Error>>,
     reconnects: Arc<AtomicU64>,
 }
 
-impl Watch {
+impl<K: Send + 'static> Watch<K> {
     /// The next frame; `None` after the end.
-    pub async fn next_frame(&mut self) -> Option<Result<Frame, Error>> {
+    pub async fn next_frame(&mut self) -> Option<Result<Frame<K>, Error>> {
         self.frames.next().await
     }
 
@@ -63,7 +65,7 @@ impl Watch {
         self.reconnects.load(Ordering::Relaxed)
     }
 
-    fn over(client: &Client, target: Target, cursor: String) -> Self {
+    fn over(client: &Client, target: impl Target<Kind = K>, cursor: String) -> Self {
         let reconnects = Arc::new(AtomicU64::new(0));
         let follower = Follower {
             client: client.clone(),
@@ -85,8 +87,8 @@ impl Watch {
     }
 }
 
-impl Stream for Watch {
-    type Item = Result<Frame, Error>;
+impl<K> Stream for Watch<K> {
+    type Item = Result<Frame<K>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.frames.as_mut().poll_next(context)
@@ -101,7 +103,7 @@ impl Client {
 
     /// Follows a task from after a cursor of an earlier watch.
     pub fn watch_task_after(&self, id: impl Into<String>, cursor: impl Into<String>) -> Watch {
-        Watch::over(self, Target::Task(id.into()), cursor.into())
+        Watch::over(self, OneTask(id.into()), cursor.into())
     }
 
     /// Follows all tasks of a project, from after `request.resume_after` if given.
@@ -109,35 +111,113 @@ impl Client {
     #[must_use]
     pub fn watch_tasks(&self, mut request: pb::WatchTasksRequest) -> Watch {
         let cursor = std::mem::take(&mut request.resume_after);
-        Watch::over(self, Target::Tasks(request), cursor)
+        Watch::over(self, AllTasks(request), cursor)
+    }
+
+    /// Follows the approvals of a project, from after `request.resume_after` if given:
+    /// each frame is an approval after a change. Never ends by itself. A connection that
+    /// breaks within the snapshot starts it again.
+    #[must_use]
+    pub fn watch_approvals(&self, mut request: ap::WatchApprovalsRequest) -> Watch<ap::Approval> {
+        let cursor = std::mem::take(&mut request.resume_after);
+        Watch::over(self, Approvals(request), cursor)
     }
 }
 
 /// What is followed.
-enum Target {
-    Task(String),
-    Tasks(pb::WatchTasksRequest),
+trait Target: Send + Sync + 'static {
+    type Kind: Send + 'static;
+
+    /// Opens the stream after a cursor.
+    fn open<'a>(&'a self, client: &'a Client, cursor: &'a str) -> BoxFuture<'a, Opened<Self::Kind>>;
+
+    /// True for the frame after which nothing more can come.
+    fn is_last(&self, _kind: &Self::Kind) -> bool {
+        false
+    }
+
+    /// The task that it ends with.
+    fn task(&self) -> Option<&str> {
+        None
+    }
+}
+
+type Opened<K> = Result<BoxStream<'static, Result<RawFrame<K>, Error>>, Error>;
+
+struct OneTask(String);
+
+struct AllTasks(pb::WatchTasksRequest);
+
+struct Approvals(ap::WatchApprovalsRequest);
+
+impl Target for OneTask {
+    type Kind = FrameKind;
+
+    fn open<'a>(&'a self, client: &'a Client, cursor: &'a str) -> BoxFuture<'a, Opened<FrameKind>> {
+        let request = pb::WatchTaskRequest { task_id: self.0.clone(), resume_after: cursor.to_owned() };
+        Box::pin(async move {
+            let frames = client.task_stub().watch_task(request).await?.into_inner();
+            Ok(frames.map(|frame| Ok(frame?.into())).boxed())
+        })
+    }
+
+    fn is_last(&self, kind: &FrameKind) -> bool {
+        match kind {
+            FrameKind::Snapshot(task) => is_ended(task),
+            FrameKind::Event(event) => matches!(event.kind, Some(Kind::TaskEnded(_))),
+        }
+    }
+
+    fn task(&self) -> Option<&str> {
+        Some(&self.0)
+    }
+}
+
+impl Target for AllTasks {
+    type Kind = FrameKind;
+
+    fn open<'a>(&'a self, client: &'a Client, cursor: &'a str) -> BoxFuture<'a, Opened<FrameKind>> {
+        let request = pb::WatchTasksRequest { resume_after: cursor.to_owned(), ..self.0.clone() };
+        Box::pin(async move {
+            let frames = client.task_stub().watch_tasks(request).await?.into_inner();
+            Ok(frames.map(|frame| Ok(frame?.into())).boxed())
+        })
+    }
+}
+
+impl Target for Approvals {
+    type Kind = ap::Approval;
+
+    fn open<'a>(&'a self, client: &'a Client, cursor: &'a str) -> BoxFuture<'a, Opened<ap::Approval>> {
+        let request = ap::WatchApprovalsRequest { resume_after: cursor.to_owned(), ..self.0.clone() };
+        Box::pin(async move {
+            let frames = client.approval_stub().watch_approvals(request).await?.into_inner();
+            let raw =
+                |frame: ap::WatchApprovalsResponse| RawFrame { cursor: frame.cursor, kind: frame.approval };
+            Ok(frames.map(move |frame| Ok(raw(frame?))).boxed())
+        })
+    }
 }
 
 /// A frame before heartbeats are taken out.
-struct RawFrame {
+struct RawFrame<K> {
     cursor: String,
-    kind: Option<FrameKind>,
+    kind: Option<K>,
 }
 
 /// One connection's stream.
-struct Open {
-    frames: BoxStream<'static, Result<RawFrame, Error>>,
+struct Open<K> {
+    frames: BoxStream<'static, Result<RawFrame<K>, Error>>,
     generation: u64,
     /// True once it carried more than heartbeats.
     carried: bool,
 }
 
-struct Follower {
+struct Follower<T: Target> {
     client: Client,
-    target: Target,
+    target: T,
     cursor: String,
-    open: Option<Open>,
+    open: Option<Open<T::Kind>>,
     backoff: Option<Backoff>,
     failures: u32,
     /// When the last frame came, heartbeats included; before the first, when it was asked for.
@@ -149,8 +229,8 @@ struct Follower {
     reconnects: Arc<AtomicU64>,
 }
 
-impl Follower {
-    async fn next(&mut self) -> Option<Result<Frame, Error>> {
+impl<T: Target> Follower<T> {
+    async fn next(&mut self) -> Option<Result<Frame<T::Kind>, Error>> {
         while !self.finished {
             let step = match self.open.take() {
                 None => self.connect().await,
@@ -168,12 +248,12 @@ impl Follower {
         None
     }
 
-    async fn connect(&mut self) -> Result<Option<Frame>, Error> {
+    async fn connect(&mut self) -> Result<Option<Frame<T::Kind>>, Error> {
         let silence = self.client.config().watch_silence;
         self.heard.get_or_insert_with(ambient::now);
         let (generation, _) = self.client.connection.current();
         // Not `?`: an error of opening is judged like one of reading.
-        match timeout(silence, open_stream(&self.client, &self.target, &self.cursor)).await {
+        match timeout(silence, self.target.open(&self.client, &self.cursor)).await {
             Ok(Ok(frames)) => {
                 self.open = Some(Open { frames, generation, carried: false });
                 Ok(None)
@@ -183,7 +263,7 @@ impl Follower {
         }
     }
 
-    async fn read(&mut self, mut open: Open) -> Result<Option<Frame>, Error> {
+    async fn read(&mut self, mut open: Open<T::Kind>) -> Result<Option<Frame<T::Kind>>, Error> {
         let silence = self.client.config().watch_silence;
         match timeout(silence, open.frames.next()).await {
             Err(_) => self.broken(silent(silence), open.generation).await,
@@ -199,7 +279,7 @@ impl Follower {
                 }
                 open.carried |= raw.kind.is_some();
                 let frame = raw.kind.map(|kind| Frame { cursor: raw.cursor, kind });
-                if frame.as_ref().is_some_and(|frame| self.is_last(frame)) {
+                if frame.as_ref().is_some_and(|frame| self.target.is_last(&frame.kind)) {
                     self.finished = true;
                 } else {
                     self.open = Some(open);
@@ -209,24 +289,15 @@ impl Follower {
         }
     }
 
-    /// True for the frame after which the watch of a task can bring nothing more.
-    fn is_last(&self, frame: &Frame) -> bool {
-        matches!(self.target, Target::Task(_))
-            && match &frame.kind {
-                FrameKind::Snapshot(task) => is_ended(task),
-                FrameKind::Event(event) => matches!(event.kind, Some(Kind::TaskEnded(_))),
-            }
-    }
-
     /// The server closed the stream without an error and without the task's end.
-    async fn ended(&mut self, open: Open) -> Result<Option<Frame>, Error> {
+    async fn ended(&mut self, open: Open<T::Kind>) -> Result<Option<Frame<T::Kind>>, Error> {
         let Open { generation, carried, .. } = open;
         self.idle_ends = if carried { 0 } else { self.idle_ends + 1 };
         // Whoever resumes after the last event of an ended task gets no frame at
         // all; twice, for the first may have been a server that stops.
-        if let (Target::Task(id), 2..) = (&self.target, self.idle_ends) {
+        if let (Some(id), 2..) = (self.target.task(), self.idle_ends) {
             let request = pb::GetTaskRequest {
-                task_id: id.clone(),
+                task_id: id.to_owned(),
                 view: pb::TaskView::Basic.into(),
                 step_keys: Vec::new(),
             };
@@ -240,7 +311,7 @@ impl Follower {
     }
 
     /// Waits before the next attempt, or gives up with the error.
-    async fn broken(&mut self, error: Error, generation: u64) -> Result<Option<Frame>, Error> {
+    async fn broken(&mut self, error: Error, generation: u64) -> Result<Option<Frame<T::Kind>>, Error> {
         let patience = if self.ever_heard {
             self.client.config().reconnect_for
         } else {
@@ -265,26 +336,6 @@ impl Follower {
     }
 }
 
-async fn open_stream(
-    client: &Client,
-    target: &Target,
-    cursor: &str,
-) -> Result<BoxStream<'static, Result<RawFrame, Error>>, Error> {
-    let mut stub = client.task_stub();
-    match target {
-        Target::Task(id) => {
-            let request = pb::WatchTaskRequest { task_id: id.clone(), resume_after: cursor.to_owned() };
-            let frames = stub.watch_task(request).await?.into_inner();
-            Ok(frames.map(|frame| Ok(frame?.into())).boxed())
-        }
-        Target::Tasks(request) => {
-            let request = pb::WatchTasksRequest { resume_after: cursor.to_owned(), ..request.clone() };
-            let frames = stub.watch_tasks(request).await?.into_inner();
-            Ok(frames.map(|frame| Ok(frame?.into())).boxed())
-        }
-    }
-}
-
 fn silent(silence: Duration) -> Error {
     Error::transport(Code::Unavailable, format!("no frame of the watch within {silence:?}"))
 }
@@ -293,7 +344,7 @@ fn is_ended(task: &pb::Task) -> bool {
     matches!(task.state(), pb::TaskState::Succeeded | pb::TaskState::Failed | pb::TaskState::Canceled)
 }
 
-impl From<pb::WatchTaskResponse> for RawFrame {
+impl From<pb::WatchTaskResponse> for RawFrame<FrameKind> {
     fn from(response: pb::WatchTaskResponse) -> Self {
         Self {
             cursor: response.cursor,
@@ -305,7 +356,7 @@ impl From<pb::WatchTaskResponse> for RawFrame {
     }
 }
 
-impl From<pb::WatchTasksResponse> for RawFrame {
+impl From<pb::WatchTasksResponse> for RawFrame<FrameKind> {
     fn from(response: pb::WatchTasksResponse) -> Self {
         Self {
             cursor: response.cursor,

@@ -2,7 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{agent, demo, dev, doctor, health, key, migrate, project, risk, serve, task};
+#[cfg(feature = "inbox")]
+use crate::commands::inbox;
+use crate::commands::{
+    agent, approvals, audit, demo, dev, doctor, grants, health, key, migrate, policy, project, risk, serve,
+    task,
+};
 use crate::connect::Globals;
 
 /// Quarterdeck decides which agent does what, and keeps a log that survives.
@@ -45,15 +50,30 @@ pub enum Command {
     /// See agents, and send them home.
     #[command(subcommand)]
     Agent(agent::Command),
+    /// See what agents want to do, and decide on it.
+    #[command(subcommand)]
+    Approvals(approvals::Command),
+    /// Decide in a terminal of its own, as requests come in.
+    #[cfg(feature = "inbox")]
+    Inbox(inbox::Args),
+    /// A yes that is remembered: list, create and revoke standing grants.
+    #[command(subcommand)]
+    Grants(grants::Command),
     /// Create and list projects.
     #[command(subcommand)]
     Project(project::Command),
     /// Create, list and revoke API keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Read, export and verify the record of decisions.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Understand actions before they happen (no server needed).
     #[command(subcommand)]
     Risk(risk::Command),
+    /// Say what runs by itself and what is asked: check files, read, set and try policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Look at a database's schema and bring it up to date.
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -94,12 +114,43 @@ mod tests {
             "quarterdeck project create acme",
             "quarterdeck project list -o json",
             "quarterdeck key create --name ci --role user --role agent --for-project acme --lifetime 90d",
+            "quarterdeck key create --name ann --role approver --person ann@example.com",
             "quarterdeck key list",
             "quarterdeck key revoke key_1",
             "quarterdeck migrate status --data .quarterdeck",
             "quarterdeck migrate up --database-url postgres://x/y",
             "quarterdeck risk assess --input cases.jsonl --output answers.jsonl",
             "quarterdeck risk assess --input -",
+            "quarterdeck audit head --project acme",
+            "quarterdeck audit export --output audit.jsonl",
+            "quarterdeck audit verify audit.jsonl --public-key 00 --since old.jsonl",
+            "quarterdeck risk assess --input cases.jsonl --policy team.cedar",
+            "quarterdeck policy check team.cedar",
+            "quarterdeck policy get --source",
+            "quarterdeck policy set --file team.cedar --environment production --if-revision 3",
+            "quarterdeck policy set --shipped",
+            "quarterdeck policy set --directory /workspace",
+            "quarterdeck policy explain apr_1 --policy team.cedar",
+            "quarterdeck policy explain --action action.json -o json",
+            "quarterdeck policy simulate team.cedar --limit 500",
+            "quarterdeck approvals list --state pending --state granted --min-level high --task t --agent a",
+            "quarterdeck approvals show apr_1 -o json",
+            "quarterdeck approvals approve apr_1 apr_2 --comment fine --request-id r",
+            "quarterdeck approvals approve apr_1 -y",
+            "quarterdeck approvals deny apr_1 --yes --comment why",
+            "quarterdeck approvals edit apr_1 --file action.json",
+            "quarterdeck approvals edit apr_1 --reveal why",
+            "quarterdeck approvals delegate apr_1 --to ann --lifetime 4h",
+            "quarterdeck approvals withdraw apr_1",
+            "quarterdeck approvals revoke apr_1 --comment why",
+            "quarterdeck approvals reveal apr_1 --reason why",
+            "quarterdeck approvals watch --min-level medium --resume-after c",
+            "quarterdeck grants list",
+            "quarterdeck grants create apr_1 --any-agent --lifetime 7d --comment why",
+            "quarterdeck grants revoke grt_1",
+            "quarterdeck policy check - -o json",
+            "quarterdeck policy show-default",
+            "quarterdeck policy show-schema",
             "quarterdeck health --service ready",
             "quarterdeck doctor --redis-url redis://127.0.0.1 -o json",
         ] {
@@ -120,6 +171,17 @@ mod tests {
             "quarterdeck key create --name n --role king",
             "quarterdeck task create plan.yaml --label novalue",
             "quarterdeck task list --state sleeping",
+            "quarterdeck policy check",
+            "quarterdeck policy set",
+            "quarterdeck policy set --if-revision 3",
+            "quarterdeck policy set --file a --shipped",
+            "quarterdeck policy explain",
+            "quarterdeck policy explain apr_1 --action a",
+            "quarterdeck approvals approve",
+            "quarterdeck approvals edit apr_1 --file a --reveal why",
+            "quarterdeck approvals delegate apr_1",
+            "quarterdeck approvals reveal apr_1",
+            "quarterdeck grants create",
             "quarterdeck demo --agents-only --output x",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -161,6 +161,24 @@ fn advice(error: &Error) -> Option<&'static str> {
         Known::KeyNotFound => "`quarterdeck key list` shows the keys",
         Known::TaskEnded => "`quarterdeck task retry <id>` makes a new task of a failed or cancelled one",
         Known::TaskNotRetryable => "create a new one: quarterdeck task create <PLANFILE>",
+        Known::ApprovalNotFound => "`quarterdeck approvals list` shows the approvals of a project",
+        Known::ApprovalEnded => "`quarterdeck approvals show <id>` says how it ended",
+        Known::ApprovalPending => "wait for people: quarterdeck approvals watch",
+        Known::DigestMismatch => {
+            "the action is another one by now; look again: quarterdeck approvals show <id>"
+        }
+        Known::NotEligible => {
+            "`quarterdeck approvals show <id>` says who asked and who may decide; those who asked never may"
+        }
+        Known::AlreadyDecided => {
+            "a word once given stays; `quarterdeck approvals revoke <id>` takes a yes back"
+        }
+        Known::PolicyInvalid => "`quarterdeck policy check <FILE>` says where, without a server",
+        Known::GrantNotFound => "`quarterdeck grants list` shows the standing grants of a project",
+        Known::GrantNotPossible => {
+            "some things are always asked; approve this one: quarterdeck approvals approve <id>"
+        }
+        Known::RevisionMismatch => "somebody changed it meanwhile; look at it again, and repeat",
         Known::RequestIdReused => "use another --request-id for another request",
         Known::StoreUnavailable => {
             "look at the server's database; `quarterdeck doctor --database-url ..` examines it"

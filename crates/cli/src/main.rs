@@ -3,6 +3,7 @@
 //! Calls go through the Rust client like everybody else's; only `serve`, `dev`, `demo`,
 //! `migrate` and `doctor` know that there is a server or a database in here.
 
+mod approval;
 mod board;
 mod cli;
 mod clock;
@@ -11,7 +12,10 @@ mod connect;
 mod database;
 mod demo;
 mod doctor;
+mod edit;
 mod failure;
+#[cfg(feature = "inbox")]
+mod inbox;
 mod output;
 mod plan_file;
 mod startup;

@@ -96,8 +96,16 @@ pub fn say(words: &str) {
 
 /// Whether colours are wanted on standard error: a terminal, and no `NO_COLOR`.
 pub fn colour() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stderr().is_terminal() && !refused
+    std::io::stderr().is_terminal() && !refused()
+}
+
+/// The same for standard output.
+pub fn colour_of_data() -> bool {
+    std::io::stdout().is_terminal() && !refused()
+}
+
+fn refused() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// An enum's name without its prefix: `TASK_STATE_RUNNING` becomes `running`.

@@ -191,6 +191,14 @@ impl Tracker {
             Kind::StepReadied(readied) => {
                 (readied.step_key.clone(), "ready for its next attempt".to_owned(), Mood::Plain)
             }
+            Kind::StepGated(gated) => {
+                let words = format!("waits for a new yes: {}", gated.message);
+                (gated.step_key.clone(), words, Mood::Warn)
+            }
+            Kind::StepApproved(approved) => {
+                let words = format!("its action is granted by {}", approved.approval_id);
+                (approved.step_key.clone(), words, Mood::Good)
+            }
             Kind::TaskEnded(ended) => {
                 self.ended = Some(ended.state());
                 self.stop_reason.clone_from(&ended.stop_reason);

@@ -22,6 +22,10 @@ pub enum Mistake {
     UnknownIsFailure,
     /// What an agent says after partial output may be recorded before it.
     PartialOvertaken,
+    /// A yes counts for other bytes than those that were shown.
+    DigestNotCompared,
+    /// A grant can be redeemed after its time.
+    GrantOutlivesItsTime,
 }
 
 /// Whether the mistake is planted in this thread.

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::context::Ctx;
+use crate::time::Timestamp;
 
 /// Text that is not an id of the kind wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,8 +122,38 @@ typed_id! {
     SessionId = "ses";
     /// An API key.
     KeyId = "key";
+    /// An action that was assessed and decided on.
+    ApprovalId = "apr";
+    /// A yes that is remembered.
+    GrantId = "grt";
     /// One commit to the log; the same when it is submitted again.
     CommitId = "cmt";
+}
+
+impl ApprovalId {
+    /// The approval that a step's gate waits for, the `number`-th time. Whichever
+    /// replica asks for it, and however often, it is the same one.
+    pub fn of_gate(task: TaskId, step: u16, number: u32, since: Timestamp) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"quarterdeck.gate.v1\0");
+        hash.update(task.as_uuid().as_bytes());
+        hash.update(step.to_be_bytes());
+        hash.update(number.to_be_bytes());
+        Self::timed(since, &hash.finalize().into())
+    }
+
+    /// The approval that an agent asks for under a lease, by its own key.
+    pub fn of_request(lease: &str, key: &str, since: Timestamp) -> Self {
+        let mut canonical = crate::digest::Canonical::new("quarterdeck.authorize.v1");
+        Self::timed(since, canonical.text(lease).text(key).finish().as_bytes())
+    }
+
+    fn timed(since: Timestamp, drawn: &[u8; 32]) -> Self {
+        let mut random = [0u8; 10];
+        random.copy_from_slice(&drawn[..10]);
+        let millis = u64::try_from(since.as_micros() / 1_000).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
 }
 
 /// The stream of events of one aggregate.
@@ -176,6 +207,16 @@ impl ProjectId {
 
     pub const fn stream(self) -> StreamId {
         StreamId(self.0)
+    }
+
+    /// The stream of the project's policy.
+    pub fn policy_stream(self) -> StreamId {
+        let mut hash = Sha256::new();
+        hash.update(b"quarterdeck.policy.v1\0");
+        hash.update(self.0.as_bytes());
+        let mut bytes = [0u8; 16];
+        bytes.copy_from_slice(&hash.finalize()[..16]);
+        StreamId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }
 

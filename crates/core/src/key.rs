@@ -59,6 +59,8 @@ pub struct Key {
     pub roles: BTreeSet<Role>,
     pub scope: Scope,
     pub expires_at: Option<Timestamp>,
+    /// Who uses it.
+    pub person: String,
     pub revoked_at: Option<Timestamp>,
     pub created_by: String,
     pub created_at: Timestamp,
@@ -76,6 +78,10 @@ pub struct Created {
     pub scope: Scope,
     pub expires_at: Option<Timestamp>,
     pub created_by: String,
+    /// Who uses it. Empty in keys from before there were approvals: then it is nobody
+    /// but the key itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub person: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +124,10 @@ pub fn apply(state: Option<Key>, recorded: &Recorded<Event>) -> Option<Key> {
             roles: created.roles.clone(),
             scope: created.scope.clone(),
             expires_at: created.expires_at,
+            person: match created.person.as_str() {
+                "" => created.id.to_string(),
+                person => person.to_owned(),
+            },
             revoked_at: None,
             created_by: created.created_by.clone(),
             created_at: recorded.at,
@@ -148,6 +158,7 @@ mod tests {
             scope: Scope::Projects(BTreeSet::from(["alpha".to_owned()])),
             expires_at: Some(end),
             created_by: "bootstrap".into(),
+            person: "ann".into(),
         };
         let first = Recorded { sequence: 1, at: Timestamp::default(), event: Event::Created(created) };
         let key = apply(None, &first).unwrap();

@@ -7,22 +7,27 @@
 //! Invariant: nothing in this crate awaits, does I/O, reads a clock, draws
 //! randomness, or knows SQL or protobuf.
 
+pub mod action;
+pub mod approval;
 pub mod canary;
 pub mod context;
 pub mod digest;
 pub mod id;
 pub mod key;
+pub mod merkle;
 pub mod payload;
 pub mod plan;
+pub mod policy;
 pub mod project;
 pub mod refusal;
 pub mod stream;
 pub mod task;
 pub mod time;
 
+pub use action::Action;
 pub use context::Ctx;
 pub use digest::Digest;
-pub use id::{CommitId, KeyId, ProjectId, SessionId, StreamId, TaskId};
+pub use id::{ApprovalId, CommitId, GrantId, KeyId, ProjectId, SessionId, StreamId, TaskId};
 pub use payload::Payload;
 pub use plan::Plan;
 pub use refusal::Refusal;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::payload::Payload;
 use crate::time::Span;
 
@@ -44,6 +45,20 @@ pub struct StepSpec {
     /// 0 to 9, higher first.
     #[serde(default)]
     pub priority: u8,
+    /// What needs a yes before the step is given to an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<StepAction>,
+}
+
+/// An action that a step declares. The action itself is kept apart: it may hold
+/// secrets, and histories are for many eyes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepAction {
+    pub digest: Digest,
+    /// Where the action is kept, as JSON.
+    pub content: Digest,
+    /// Word for its kind.
+    pub kind: String,
 }
 
 /// How often and when a failed step is tried again.
@@ -246,6 +261,7 @@ mod tests {
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
             priority: 0,
+            action: None,
         };
         Plan::new(steps.iter().map(spec).collect(), None)
     }

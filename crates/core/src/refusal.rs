@@ -1,6 +1,8 @@
 //! Why a command is refused: one variant a reason, data only. The edge turns
 //! these into statuses; nobody parses text.
 
+use crate::approval::{Invalid, Phase};
+use crate::digest::Digest;
 use crate::time::Timestamp;
 
 /// A command that the rules do not allow, with what the caller needs to know.
@@ -28,6 +30,25 @@ pub enum Refusal {
     PartialOutputTooLong,
     #[error("the revision is {actual}, not {required}")]
     RevisionMismatch { required: u64, actual: u64 },
+    #[error("the approval is {} and takes this no more", .phase.word())]
+    ApprovalEnded { phase: Phase },
+    #[error("the approval is not decided yet, or not started")]
+    ApprovalPending,
+    /// What it was granted under holds no more.
+    #[error("what the approval was granted under holds no more ({why:?}): ask again")]
+    ApprovalInvalid { why: Invalid },
+    #[error("the action is not the one that the approval is for: that has the digest {expected}")]
+    DigestMismatch { expected: Digest },
+    #[error("{why}")]
+    NotEligible { why: String },
+    #[error("`{person}` has decided on this already")]
+    AlreadyDecided { person: String },
+    #[error("the project has no such standing grant")]
+    GrantNotFound,
+    #[error("{why}")]
+    GrantNotPossible { why: String },
+    #[error("a project remembers at most {most} standing grants: revoke some")]
+    TooManyGrants { most: usize },
     #[error("a project of this name exists")]
     ProjectExists,
     #[error("the project is archived")]

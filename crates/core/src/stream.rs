@@ -11,6 +11,8 @@ pub enum Kind {
     Task,
     Project,
     Key,
+    Approval,
+    Policy,
 }
 
 impl Kind {
@@ -20,6 +22,8 @@ impl Kind {
             Self::Task => 1,
             Self::Project => 2,
             Self::Key => 3,
+            Self::Approval => 4,
+            Self::Policy => 5,
         }
     }
 
@@ -28,6 +32,8 @@ impl Kind {
             1 => Some(Self::Task),
             2 => Some(Self::Project),
             3 => Some(Self::Key),
+            4 => Some(Self::Approval),
+            5 => Some(Self::Policy),
             _ => None,
         }
     }

@@ -14,18 +14,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use lru::LruCache;
+use quarterdeck_core::approval;
 use quarterdeck_core::canary::{Mistake, planted};
+use quarterdeck_core::policy::Standing;
 use quarterdeck_core::stream::Recorded;
-use quarterdeck_core::task::{Command, Event, Task};
+use quarterdeck_core::task::{Command, Event, Phase, Step, Task};
 use quarterdeck_core::{CommitId, Digest, ProjectId, Refusal, Span, StreamId, TaskId};
 use quarterdeck_store::{Append, Commit, Guard, Outcome, RequestRecord};
 use tokio::sync::oneshot;
 
+use quarterdeck_store::rows::StepRef;
+
+use crate::approvals::guard;
 use crate::engine::Shared;
 use crate::error::{Error, Noun, Result};
 use crate::events::decode_row;
 use crate::metrics;
-use crate::round::{Round, Timer, replay};
+use crate::round::{Redemption, Round, Timer, replay};
 
 /// Rounds that are decided again after a conflict before giving up.
 const TRIES: u32 = 5;
@@ -208,6 +213,7 @@ impl Shared {
         mut asks: Vec<Ask>,
         mut loaded: Option<Loaded>,
     ) -> Option<Loaded> {
+        let mut redeem = true;
         for attempt in 0..TRIES {
             if loaded.is_none() && !matches!(asks.first().map(|ask| &ask.op), Some(Op::Create(_))) {
                 loaded = match self.load(id).await {
@@ -218,7 +224,12 @@ impl Shared {
             }
             let timer = loaded.as_ref().map_or(Timer::None, |loaded| loaded.timer);
             let task = loaded.as_ref().map(|loaded| Arc::clone(&loaded.task));
-            let (round, verdicts) = self.decide(task.clone(), &asks);
+            let standing = match self.standing_for(task.as_deref(), &asks, redeem).await {
+                Ok(standing) => standing,
+                Err(error) => return answer_all(asks, &error),
+            };
+            let (round, verdicts) = self.decide(task.clone(), &asks, standing.clone());
+            self.settle_doubtful(id, &round);
             if round.events.is_empty() {
                 // Nothing to commit means that no commit tells whether the state is current.
                 match self.is_current(id, round.expected()).await {
@@ -235,7 +246,7 @@ impl Shared {
                 answer(asks, verdicts, task.as_ref());
                 return loaded;
             }
-            let (commit, timer) = match self.commit_of(id, &round, &asks, &verdicts, timer) {
+            let (commit, timer) = match self.commit_of(id, &round, &asks, &verdicts, timer, standing) {
                 Ok(commit) => commit,
                 Err(error) => {
                     self.give_back(&round);
@@ -258,16 +269,20 @@ impl Shared {
                         return loaded;
                     }
                 }
-                Ok(Outcome::Conflict) => {
+                // A grant is over, or something moved: perhaps an approval, or the policy. Who
+                // moved it is looked at beside; this round goes on without starting anything.
+                Ok(Outcome::Conflict | Outcome::Stale) => {
                     metrics::conflict();
                     self.give_back(&round);
+                    if let Some(task) = task.as_ref().filter(|_| !round.redeemed.is_empty()) {
+                        redeem = false;
+                        self.standings.forget(ProjectId::of(&task.project));
+                        for redeemed in &round.redeemed {
+                            self.settle_later(StepRef { task: id, step: redeemed.step });
+                        }
+                    }
                     loaded = None;
                     self.time.sleep(self.time.jitter(Span::from_millis(2 << attempt))).await;
-                }
-                Ok(Outcome::Stale) => {
-                    self.give_back(&round);
-                    let error = Error::Internal("a task's commit was stale but had no limit".to_owned());
-                    return answer_all(asks, &error);
                 }
                 Ok(Outcome::Failed(error)) => {
                     self.give_back(&round);
@@ -282,12 +297,39 @@ impl Shared {
         answer_all(asks, &Error::Contention)
     }
 
+    /// What holds in the task's project, where the round may give a step out under a
+    /// grant.
+    async fn standing_for(
+        self: &Arc<Self>,
+        task: Option<&Task>,
+        asks: &[Ask],
+        redeem: bool,
+    ) -> Result<Option<Arc<Standing>>> {
+        let opens = |ask: &Ask| matches!(ask.op, Op::Do(Command::OpenGate { .. }));
+        let granted = |task: &&Task| {
+            let waits = |step: &Step| step.grant.is_some() && step.phase == Phase::Ready;
+            asks.iter().any(opens) || task.steps.iter().any(waits)
+        };
+        match task.filter(granted).filter(|_| redeem) {
+            Some(task) => self.standing(&task.project).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks at grants that seem to hold no more.
+    fn settle_doubtful(self: &Arc<Self>, task: TaskId, round: &Round) {
+        for &step in &round.doubtful {
+            self.settle_later(StepRef { task, step });
+        }
+    }
+
     fn decide(
         &self,
         base: Option<Arc<Task>>,
         asks: &[Ask],
+        standing: Option<Arc<Standing>>,
     ) -> (Round, Vec<std::result::Result<(), Refusal>>) {
-        let mut round = Round::new(base, self.time.ctx());
+        let mut round = Round::new(base, self.time.ctx(), standing);
         let mut verdicts = Vec::with_capacity(asks.len());
         for (index, ask) in (0..).zip(asks) {
             verdicts.push(match &ask.op {
@@ -310,6 +352,7 @@ impl Shared {
         asks: &[Ask],
         verdicts: &[std::result::Result<(), Refusal>],
         timer: Timer,
+        standing: Option<Arc<Standing>>,
     ) -> Result<(Commit, Timer)> {
         let task = round.task().ok_or_else(|| Error::Internal("a round without a task".to_owned()))?;
         let project = ProjectId::of(&task.project);
@@ -320,11 +363,16 @@ impl Shared {
         let mut payloads: Vec<(Digest, Bytes)> = granted().flat_map(|ask| ask.payloads.clone()).collect();
         payloads.sort_by_key(|(digest, _)| *digest);
         payloads.dedup_by_key(|(digest, _)| *digest);
+        let mut appends = vec![append];
+        for redeemed in &round.redeemed {
+            appends.push(redemption(project, redeemed)?);
+        }
+        let relies = standing.filter(|_| !round.redeemed.is_empty());
         let commit = Commit {
             id: CommitId::new(&self.time.ctx(), 0),
-            appends: vec![append],
-            unchanged: Vec::new(),
-            valid_until: None,
+            appends,
+            unchanged: relies.iter().map(|standing| guard(project, standing)).collect(),
+            valid_until: round.redeemed.iter().map(|redeemed| redeemed.grant.until).min(),
             request: granted().find_map(|ask| ask.request.clone()),
             payloads,
             rows,
@@ -367,6 +415,19 @@ impl Shared {
             self.dispatcher.unreserve(given.session);
         }
     }
+}
+
+/// The end of a grant that a step is given out under: it stands where it was given.
+fn redemption(project: ProjectId, redeemed: &Redemption) -> Result<Append> {
+    let (grant, by) = (&redeemed.grant, redeemed.by.clone());
+    let event = approval::Event::Redeemed {
+        session: by.session,
+        token: by.token,
+        agent: by.agent,
+        digest: grant.digest,
+    };
+    Append::new(grant.approval.stream(), project, grant.head, &[event])
+        .map_err(|error| Error::Internal(format!("a redemption cannot be written: {error}")))
 }
 
 /// Takes the asks of one round: a commit remembers at most one request.

@@ -19,7 +19,7 @@ use crate::engine::Shared;
 use crate::error::Result;
 use crate::metrics;
 use crate::round::{Round, state_name};
-use crate::session::{Assignment, Down, RevokeCause};
+use crate::session::{Assignment, Down, GrantedAction, RevokeCause};
 
 /// Contents that an assignment carries at most, in bytes; the rest is fetched.
 const ASSIGNMENT_MAX: usize = 3 * 1024 * 1024;
@@ -30,6 +30,7 @@ impl Shared {
     /// Tells of a round that was committed at `at`; the task after it.
     pub fn announce(self: &Arc<Self>, round: Round, at: Timestamp) -> Option<Arc<Task>> {
         let (queued, ended, given) = (round.queued(), round.ended_leases(), round.given.clone());
+        let (gated, redeemed) = (round.gated(), round.redeemed.clone());
         let (task, events) = round.settle(at)?;
         let task = Arc::new(task);
         let project = ProjectId::of(&task.project);
@@ -47,6 +48,15 @@ impl Shared {
             if !self.dispatcher.take_away(session, at, token, word) {
                 hints.push(Hint::revoked(session, at, token));
             }
+        }
+        for step in gated {
+            self.settle_later(StepRef { task: task.id, step });
+        }
+        for redeemed in redeemed {
+            let id = redeemed.grant.approval;
+            self.approval_moved(id, project);
+            hints.push(Hint::approval(id, project));
+            metrics::approval("redeemed");
         }
         for given in given {
             self.hand_over(&task, given.step, given.session);
@@ -197,6 +207,12 @@ impl Shared {
             deadline: Some(own.map_or(task.deadline, |end| end.min(task.deadline))),
             progress_timeout: spec.timeouts.progress,
             idempotency_key: format!("{}/{}", task.id, spec.key),
+            granted: step.grant.as_ref().map(|grant| GrantedAction {
+                approval: grant.approval,
+                digest: grant.digest,
+                content: grant.content,
+                action: None,
+            }),
         })
     }
 
@@ -207,6 +223,11 @@ impl Shared {
         for payload in [&mut assignment.input, &mut assignment.checkpoint].into_iter().flatten() {
             left = left.saturating_sub(payload.size());
             *payload = self.content(payload).await?;
+        }
+        if let Some(granted) = &mut assignment.granted {
+            let action = self.stored_action(granted.content, granted.digest).await?;
+            left = left.saturating_sub(action.size());
+            granted.action = Some(action);
         }
         for payload in assignment.dependencies.iter_mut().filter_map(|(_, payload)| payload.as_mut()) {
             if payload.size() <= left {
@@ -229,9 +250,15 @@ impl Shared {
                     FailureCode::AttemptTimeout => "attempt_timeout",
                     FailureCode::ProgressTimeout => "progress_timeout",
                     FailureCode::AgentLost => "agent_lost",
+                    FailureCode::ApprovalDenied => "approval_denied",
+                    FailureCode::ApprovalTimeout => "approval_timeout",
+                    FailureCode::ApprovalWithdrawn => "approval_withdrawn",
                 }),
                 Event::Ended { state, .. } => metrics::task_ended(state_name(*state)),
-                Event::Progressed { .. } | Event::Readied { .. } => {}
+                Event::Progressed { .. }
+                | Event::Readied { .. }
+                | Event::Gated { .. }
+                | Event::Approved { .. } => {}
             }
         }
     }
@@ -279,6 +306,6 @@ impl Assignment {
         use quarterdeck_core::payload::Body;
         let stored = |payload: &quarterdeck_core::Payload| matches!(payload.body, Body::Stored { .. });
         let outputs = self.dependencies.iter().filter_map(|(_, payload)| payload.as_ref());
-        self.input.iter().chain(&self.checkpoint).chain(outputs).any(stored)
+        self.granted.is_some() || self.input.iter().chain(&self.checkpoint).chain(outputs).any(stored)
     }
 }

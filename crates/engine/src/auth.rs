@@ -33,12 +33,24 @@ impl std::fmt::Debug for Secrets {
 pub struct Principal {
     /// Such as `key:ci`, `jwt:alice` or `bootstrap`.
     pub subject: String,
+    /// Who it is: two credentials of one person are the same here.
+    pub person: String,
+    /// Who vouches for the subject: this installation, or a token's issuer.
+    pub issuer: String,
     pub roles: BTreeSet<Role>,
     pub scope: Scope,
     pub expires_at: Option<Timestamp>,
 }
 
+/// What vouches for keys.
+pub const INSTALLATION: &str = "quarterdeck";
+
 impl Principal {
+    /// Programs act, and do not decide.
+    pub fn is_program(&self) -> bool {
+        self.roles.contains(&Role::Agent) || self.roles.contains(&Role::Service)
+    }
+
     /// The project that a request is about: the one it names, if the credential
     /// covers it; else the credential's only one, or the default where it covers all.
     pub fn project(&self, named: &str) -> Result<String> {
@@ -105,6 +117,8 @@ impl Engine {
         match usable(&key, self.0.time.now()) {
             Ok(()) => Ok(Principal {
                 subject: format!("key:{}", key.display_name),
+                person: key.person.clone(),
+                issuer: INSTALLATION.to_owned(),
                 roles: key.roles.clone(),
                 scope: key.scope.clone(),
                 expires_at: key.expires_at,
@@ -126,6 +140,8 @@ impl Shared {
         let roles = [Role::Viewer, Role::User, Role::Approver, Role::Admin, Role::Agent, Role::Service];
         Ok(Principal {
             subject: "bootstrap".to_owned(),
+            person: "bootstrap".to_owned(),
+            issuer: INSTALLATION.to_owned(),
             roles: BTreeSet::from(roles),
             scope: Scope::All,
             expires_at: None,

@@ -3,7 +3,7 @@
 //! Invariant: nothing depends on a hint arriving. Whatever a lost, doubled or
 //! late hint would have started is found in the tables by the sweeper.
 
-use quarterdeck_core::{ProjectId, SessionId, StreamId};
+use quarterdeck_core::{ApprovalId, ProjectId, SessionId, StreamId};
 use quarterdeck_store::rows::{QueueKey, StepRef};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -21,11 +21,17 @@ pub enum Hint {
     Revoked { session: Uuid, task: Uuid, step: u16, token: u64 },
     /// This session was asked to finish.
     Draining { session: Uuid },
+    /// This approval has changed.
+    Approval { id: Uuid, project: Uuid },
 }
 
 impl Hint {
     pub fn ready(queue: &QueueKey) -> Self {
         Self::Ready { project: queue.project.as_uuid(), capability: queue.capability.clone() }
+    }
+
+    pub fn approval(id: ApprovalId, project: ProjectId) -> Self {
+        Self::Approval { id: id.as_uuid(), project: project.as_uuid() }
     }
 
     pub fn advanced(stream: StreamId, project: ProjectId, head: u64) -> Self {

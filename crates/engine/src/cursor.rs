@@ -90,6 +90,7 @@ pub(crate) fn filter_digest(list: &str, write: impl FnOnce(&mut Canonical)) -> D
 pub(crate) enum Watched {
     Task,
     Project,
+    Approvals,
 }
 
 /// Place in a watch.
@@ -110,6 +111,7 @@ impl Cursor {
         let mut bytes = vec![match self.watched {
             Watched::Task => 2,
             Watched::Project => 3,
+            Watched::Approvals => 5,
         }];
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes.extend_from_slice(self.of.as_bytes());
@@ -128,6 +130,7 @@ impl Cursor {
             watched: match bytes.first() {
                 Some(2) => Watched::Task,
                 Some(3) => Watched::Project,
+                Some(5) => Watched::Approvals,
                 _ => return Err(Error::CursorInvalid),
             },
             epoch: u32::from_be_bytes(part(&bytes, 1)?),

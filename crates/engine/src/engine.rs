@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::aggregate::Slots;
+use crate::approvals::{Gates, StandingCache, Waits};
 use crate::auth::Secrets;
 use crate::bus::Bus;
 use crate::committer::Committer;
@@ -47,6 +48,9 @@ pub struct Shared {
     pub(crate) contents: Contents,
     pub(crate) projects: ProjectCache,
     pub(crate) keys: KeyCache,
+    pub(crate) standings: StandingCache,
+    pub(crate) gates: Gates,
+    pub(crate) waits: Waits,
     /// Set when no new sessions, watches or requests are taken.
     pub(crate) draining: CancellationToken,
     /// Set when the background loops end.
@@ -81,6 +85,9 @@ impl Engine {
             contents: Contents::default(),
             projects: ProjectCache::default(),
             keys: KeyCache::default(),
+            standings: StandingCache::default(),
+            gates: Gates::default(),
+            waits: Waits::default(),
             replica: uuid::Builder::from_custom_bytes(replica).into_uuid(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),

@@ -31,6 +31,14 @@ pub enum Error {
     RoleMissing { role: &'static str },
     #[error("the credential covers several projects; name one")]
     ProjectUnnamed,
+    /// The policy does not load; the text says where and why.
+    #[error("{0}")]
+    PolicyInvalid(String),
+    /// The action, or what is said of it, breaks a rule that fields cannot state.
+    #[error("{0}")]
+    ActionInvalid(String),
+    #[error("the audit has no such entries, or they are not sealed yet")]
+    AuditRangeInvalid,
     #[error("the session has expired")]
     SessionExpired,
     #[error("{0}")]
@@ -59,6 +67,8 @@ pub enum Noun {
     Step,
     Session,
     Key,
+    Approval,
+    Grant,
 }
 
 impl Error {

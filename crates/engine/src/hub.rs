@@ -125,6 +125,13 @@ impl Hub {
         topics.projects.entry(project).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
 
+    /// Wakes those who watch a project.
+    pub fn wake(&self, project: ProjectId) {
+        if let Some(changes) = self.lock().projects.get(&project) {
+            changes.send_modify(|count| *count += 1);
+        }
+    }
+
     /// Events that were committed here.
     pub fn publish(&self, task: &Task, events: &[Recorded<Event>]) {
         let tail = self.watched(task.id, ProjectId::of(&task.project));

@@ -47,10 +47,12 @@ pub struct NewKey {
     pub roles: BTreeSet<Role>,
     pub scope: Scope,
     pub lifetime: Option<Span>,
+    /// Who will use it; empty: the person of the caller.
+    pub person: String,
 }
 
 fn folding(stream: StreamId) -> Folding<Key, Event> {
-    Folding { stream, project: ProjectId::installation(), apply: key::apply, row }
+    Folding { stream, project: ProjectId::installation(), apply: key::apply }
 }
 
 fn row(key: &Key) -> RowChange {
@@ -95,9 +97,10 @@ impl Engine {
             scope: new.scope,
             expires_at: new.lifetime.map(|lifetime| ctx.now.plus(lifetime)),
             created_by: caller.subject.clone(),
+            person: if new.person.is_empty() { caller.person.clone() } else { new.person },
         };
         let decide = |_: Option<&Key>| Ok(vec![Event::Created(created.clone())]);
-        match shared.change(&folding(id.stream()), revision, request.as_ref(), decide).await? {
+        match shared.change(&folding(id.stream()), revision, request.as_ref(), decide, row).await? {
             Change::Done(key) => {
                 shared.keys.put(shared.time.now(), id, Some(key.clone()));
                 Ok((key, Some(text)))
@@ -143,7 +146,7 @@ impl Engine {
             _ => Err(Error::NotFound(Noun::Key)),
         };
         let shared = &self.0;
-        let key = match shared.change(&folding(id.stream()), revision, request.as_ref(), decide).await? {
+        let key = match shared.change(&folding(id.stream()), revision, request.as_ref(), decide, row).await? {
             Change::Done(key) => key,
             Change::Duplicate => {
                 shared.granted_before(request.as_ref(), &Error::RequestIdReused).await?;
@@ -199,7 +202,12 @@ fn request_digest(caller: &Principal, new: &NewKey) -> quarterdeck_core::Digest 
         Scope::All => canonical.int(1),
         Scope::Projects(names) => names.iter().fold(canonical.int(0), |canonical, name| canonical.text(name)),
     };
-    canonical.optional(new.lifetime, |c, lifetime| c.int(lifetime.as_micros())).finish()
+    canonical.optional(new.lifetime, |c, lifetime| c.int(lifetime.as_micros()));
+    // Not written where it was not known before, so that requests stay the same.
+    if !new.person.is_empty() {
+        canonical.text(&new.person);
+    }
+    canonical.finish()
 }
 
 /// The contract's word for a role.

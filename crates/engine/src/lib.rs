@@ -2,6 +2,7 @@
 //!
 //! - [`engine`]: the parts together, starting and stopping
 //! - [`tasks`], [`projects`], [`keys`], [`agents`], [`auth`]: what callers ask
+//! - [`approvals`]: actions that need a yes; [`audit`], [`sealer`]: the record of it
 //! - [`aggregate`] and [`round`]: mailboxes, and deciding a round as one commit
 //! - [`committer`]: group commit
 //! - [`dispatcher`], [`pump`]: free slots, and giving steps to them
@@ -18,6 +19,8 @@ mod acquire;
 pub mod agents;
 mod aggregate;
 mod announce;
+pub mod approvals;
+mod audit;
 pub mod auth;
 pub mod bus;
 mod committer;
@@ -39,6 +42,7 @@ mod pump;
 mod record;
 mod revoke;
 mod round;
+pub mod sealer;
 pub mod session;
 pub mod sessions;
 mod sweeper;

@@ -14,6 +14,8 @@ pub const TASKS_ENDED: &str = "quarterdeck_tasks_ended_total";
 pub const SESSIONS: &str = "quarterdeck_sessions_attached";
 pub const WATCHES: &str = "quarterdeck_watches_open";
 pub const STALE: &str = "quarterdeck_lease_rejections_total";
+pub const APPROVALS: &str = "quarterdeck_approvals_total";
+pub const INCIDENTS: &str = "quarterdeck_approval_incidents_total";
 
 /// Registers the descriptions with whatever recorder is installed.
 pub fn describe() {
@@ -29,6 +31,8 @@ pub fn describe() {
     describe_gauge!(SESSIONS, Unit::Count, "Agents' sessions connected to this replica");
     describe_gauge!(WATCHES, Unit::Count, "Watches open on this replica");
     describe_counter!(STALE, Unit::Count, "Agents' messages refused for a stale lease");
+    describe_counter!(APPROVALS, Unit::Count, "Changes of approvals, by the state that they came to");
+    describe_counter!(INCIDENTS, Unit::Count, "Actions that did more than was approved");
 }
 
 pub fn batch(size: usize) {
@@ -71,4 +75,12 @@ pub fn watches(count: usize) {
 
 pub fn stale() {
     counter!(STALE).increment(1);
+}
+
+pub fn approval(state: &'static str) {
+    counter!(APPROVALS, "state" => state).increment(1);
+}
+
+pub fn incident() {
+    counter!(INCIDENTS).increment(1);
 }

@@ -69,7 +69,7 @@ impl Shared {
         }
     }
 
-    async fn stored(&self, digest: Digest) -> Result<Bytes> {
+    pub(crate) async fn stored(&self, digest: Digest) -> Result<Bytes> {
         if let Some(bytes) = self.contents.get(&digest) {
             return Ok(bytes);
         }

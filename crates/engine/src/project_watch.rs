@@ -11,6 +11,7 @@ use std::sync::Arc;
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::{Event, State};
 use quarterdeck_core::{Plan, ProjectId, Span, TaskId};
+use quarterdeck_store::Followed;
 use quarterdeck_store::rows::{EventRow, TaskFilter, TaskRow};
 use tokio::sync::watch;
 
@@ -174,7 +175,7 @@ impl ProjectWatch {
         // The row at the cursor is read again where only part of it was handled.
         let from = if self.within == u32::MAX { self.position } else { self.position.saturating_sub(1) };
         let project = ProjectId::of(&self.project);
-        let rows = self.shared.store.follow(project, from as i64, READ_MAX).await?;
+        let rows = self.shared.store.follow(project, Followed::Tasks, from as i64, READ_MAX).await?;
         let before = (self.position, self.within);
         for row in rows {
             self.take_row(&row).await?;

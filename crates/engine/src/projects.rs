@@ -43,7 +43,7 @@ impl ProjectCache {
 
 fn folding(name: &str) -> Folding<Project, Event> {
     let id = ProjectId::of(name);
-    Folding { stream: id.stream(), project: id, apply: project::apply, row }
+    Folding { stream: id.stream(), project: id, apply: project::apply }
 }
 
 fn row(project: &Project) -> RowChange {
@@ -141,7 +141,7 @@ impl Shared {
         decide: impl Fn(Option<&Project>) -> Result<Vec<Event>>,
     ) -> Result<Project> {
         let folding = folding(name);
-        let project = match self.change(&folding, revision, request.as_ref(), decide).await {
+        let project = match self.change(&folding, revision, request.as_ref(), decide, row).await {
             Ok(Change::Done(project)) => project,
             Ok(Change::Duplicate) => {
                 self.granted_before(request.as_ref(), &Error::RequestIdReused).await?;
@@ -173,6 +173,6 @@ impl Shared {
             Some(_) => Ok(Vec::new()),
             None => Ok(project::create(None, name, display_name)?),
         };
-        self.change(&folding(name), revision, None, decide).await.map(drop)
+        self.change(&folding(name), revision, None, decide, row).await.map(drop)
     }
 }

@@ -18,7 +18,6 @@ pub(crate) struct Folding<S, E> {
     pub stream: StreamId,
     pub project: ProjectId,
     pub apply: fn(Option<S>, &Recorded<E>) -> Option<S>,
-    pub row: fn(&S) -> RowChange,
 }
 
 /// What became of a change.
@@ -40,13 +39,26 @@ impl Shared {
         Ok(state)
     }
 
-    /// Changes the aggregate by what `decide` says of its current state.
+    /// Changes an aggregate that has one row by what `decide` says of its current state.
     pub(crate) async fn change<S: Clone, E: StreamEvent + Clone>(
         &self,
         folding: &Folding<S, E>,
         revision: fn(&S) -> u64,
         request: Option<&RequestRecord>,
         decide: impl Fn(Option<&S>) -> Result<Vec<E>>,
+        row: fn(&S) -> RowChange,
+    ) -> Result<Change<S>> {
+        self.change_with(folding, revision, request, decide, |state, _| vec![row(state)]).await
+    }
+
+    /// The same with the rows that follow from the state after it and its events.
+    pub(crate) async fn change_with<S: Clone, E: StreamEvent + Clone>(
+        &self,
+        folding: &Folding<S, E>,
+        revision: fn(&S) -> u64,
+        request: Option<&RequestRecord>,
+        decide: impl Fn(Option<&S>) -> Result<Vec<E>>,
+        rows: impl Fn(&S, &[E]) -> Vec<RowChange>,
     ) -> Result<Change<S>> {
         for attempt in 0..TRIES {
             let state = self.fold(folding).await?;
@@ -74,7 +86,7 @@ impl Shared {
                 valid_until: None,
                 request: request.cloned(),
                 payloads: Vec::new(),
-                rows: vec![(folding.row)(&next)],
+                rows: rows(&next, &events),
             };
             match self.committer.commit(commit).await? {
                 Outcome::Done { at, .. } => return Ok(Change::Done(fold_at(at).unwrap_or(next))),

@@ -7,11 +7,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quarterdeck_core::approval::{self, Redeemer};
 use quarterdeck_core::plan::StepIndex;
+use quarterdeck_core::policy::Standing;
 use quarterdeck_core::stream::Recorded;
-use quarterdeck_core::task::{self, Command, Event, Move, Place, State, Task};
+use quarterdeck_core::task::{self, Command, Event, Move, Phase, Place, State, StepGrant, Task};
 use quarterdeck_core::{Ctx, ProjectId, Refusal, SessionId, TaskId, Timestamp};
-use quarterdeck_store::rows::{LeaseRow, QueueKey, ReadyKey, RowChange, StepRef, TaskOpened};
+use quarterdeck_store::rows::{ApprovalNow, LeaseRow, QueueKey, ReadyKey, RowChange, StepRef, TaskOpened};
+
+use crate::approvals::redeemable;
+use crate::audit;
 
 /// What is known of a task's timer row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +36,15 @@ pub struct Given {
     pub reserved_here: bool,
 }
 
+/// A grant that is used up in this round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redemption {
+    pub step: StepIndex,
+    pub grant: StepGrant,
+    pub gate: u32,
+    pub by: Redeemer,
+}
+
 /// A round being decided.
 pub struct Round {
     base: Option<Arc<Task>>,
@@ -40,14 +54,28 @@ pub struct Round {
     pub events: Vec<Event>,
     moves: BTreeMap<StepIndex, (Place, Place)>,
     pub given: Vec<Given>,
+    pub redeemed: Vec<Redemption>,
+    /// What grants are compared with; without it no step is given out under one.
+    standing: Option<Arc<Standing>>,
+    /// Steps whose grant seems to hold no more.
+    pub doubtful: Vec<StepIndex>,
     ticked: bool,
 }
 
 impl Round {
-    pub fn new(base: Option<Arc<Task>>, ctx: Ctx) -> Self {
-        let next = base.as_deref().cloned();
-        let (events, given, moves) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { base, next, ctx, events, moves, given, ticked: false }
+    pub fn new(base: Option<Arc<Task>>, ctx: Ctx, standing: Option<Arc<Standing>>) -> Self {
+        Self {
+            next: base.as_deref().cloned(),
+            base,
+            ctx,
+            events: Vec::new(),
+            moves: BTreeMap::new(),
+            given: Vec::new(),
+            redeemed: Vec::new(),
+            standing,
+            doubtful: Vec::new(),
+            ticked: false,
+        }
     }
 
     /// Sequence that the stream must have for this round to apply.
@@ -71,15 +99,19 @@ impl Round {
 
     /// Decides one command. `index` tells apart the draws of several commands.
     pub fn command(&mut self, command: Command, index: u64) -> Result<(), Refusal> {
-        let Some(task) = self.next.as_ref() else {
+        if self.next.is_none() {
             return Err(Refusal::TaskEnded);
-        };
+        }
         self.ticked |= command == Command::Tick;
         let assigned = match &command {
             // The rows of one commit must not both end and begin a lease of a step.
             Command::Assign { step, .. } if self.ends_lease_of(*step) => return Err(Refusal::StepNotReady),
+            Command::Assign { step, .. } if !self.may_start(*step) => return Err(Refusal::StepNotReady),
             Command::Assign { step, session, .. } => Some((*step, *session)),
             _ => None,
+        };
+        let Some(task) = self.next.as_ref() else {
+            return Err(Refusal::TaskEnded);
         };
         let ctx = Ctx::new(self.ctx.now, self.ctx.draw("command", index));
         let events = task::decide(task, command, &ctx)?;
@@ -114,10 +146,13 @@ impl Round {
         let fresh: Vec<(StepIndex, QueueKey)> = self
             .moves
             .iter()
-            .filter(|(_, (from, to))| *to == Place::Ready && *from == Place::Nowhere)
+            .filter(|(_, (from, to))| !matches!(from, Place::Leased { .. }) && waits(*to))
             .filter_map(|(&step, _)| Some((step, queue_of(task, step)?)))
             .collect();
         for (step, queue) in fresh {
+            if !self.may_start(step) {
+                continue;
+            }
             let Some(state) = self.next.as_ref().and_then(|task| task.step(step)) else { continue };
             let attempt = state.attempt + 1;
             let Some((session, agent)) = reserve(&queue, &freeing, state.refused_by) else { continue };
@@ -126,7 +161,37 @@ impl Round {
         }
     }
 
+    /// Whether a step that is granted may be given out, as far as is known here.
+    fn may_start(&mut self, step: StepIndex) -> bool {
+        let Some(state) = self.next.as_ref().and_then(|task| task.step(step)) else { return false };
+        let Some(grant) = state.grant.as_ref().filter(|_| state.phase == Phase::Ready) else {
+            return true; // no grant is wanted, or it is not ready
+        };
+        match &self.standing {
+            Some(standing) if redeemable(grant, standing, self.ctx.now) => true,
+            Some(_) => {
+                self.doubtful.push(step);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Notes the grant that an assignment uses up.
+    fn redeem(&mut self, event: &Event) {
+        let (Event::Assigned { step, session, agent, .. }, Some(task)) = (event, self.next.as_ref()) else {
+            return;
+        };
+        let Some(state) = task.step(*step) else { return };
+        if let Some(grant) = &state.grant {
+            let by = Redeemer { session: *session, token: task.revision + 1, agent: agent.clone() };
+            let (grant, gate) = (grant.clone(), state.gates);
+            self.redeemed.push(Redemption { step: *step, grant, gate, by });
+        }
+    }
+
     fn apply(&mut self, event: Event) {
+        self.redeem(&event);
         let Some(task) = self.next.as_mut() else { return };
         let recorded = Recorded { sequence: task.revision + 1, at: self.ctx.now, event };
         let moves = task::apply(task, &recorded);
@@ -147,7 +212,7 @@ impl Round {
         let Some(task) = self.next.as_ref() else {
             return Vec::new();
         };
-        let ready = self.moves.iter().filter(|(_, (_, to))| *to == Place::Ready);
+        let ready = self.moves.iter().filter(|(_, (_, to))| waits(*to));
         let mut queues: Vec<QueueKey> = ready.filter_map(|(&step, _)| queue_of(task, step)).collect();
         queues.sort();
         queues.dedup();
@@ -163,6 +228,12 @@ impl Round {
         ended.collect()
     }
 
+    /// Steps that came to a gate in this round.
+    pub fn gated(&self) -> Vec<StepIndex> {
+        let gated = self.moves.iter().filter(|(_, (_, to))| matches!(to, Place::Gated { .. }));
+        gated.map(|(&step, _)| step).collect()
+    }
+
     /// The rows that follow, and what the timer row will be.
     pub fn rows(&self, timer: Timer) -> (Vec<RowChange>, Timer) {
         let Some(task) = self.next.as_ref() else {
@@ -174,19 +245,31 @@ impl Round {
         }
         for (&step, (from, to)) in &self.moves {
             let at = StepRef { task: task.id, step };
+            if waits(*from) {
+                rows.extend(ready_key(task, step).map(RowChange::ReadyRemoved));
+            }
             match from {
-                Place::Ready => rows.extend(ready_key(task, step).map(RowChange::ReadyRemoved)),
+                Place::Gated { .. } | Place::Granted { .. } => rows.push(RowChange::GateRemoved(at)),
                 Place::Leased { .. } => rows.push(RowChange::LeaseRemoved(at)),
-                Place::Nowhere => {}
+                Place::Nowhere | Place::Ready => {}
+            }
+            if waits(*to) {
+                rows.extend(ready_key(task, step).map(RowChange::ReadyAdded));
             }
             match to {
-                Place::Ready => rows.extend(ready_key(task, step).map(RowChange::ReadyAdded)),
+                Place::Gated { gate } => {
+                    rows.push(RowChange::GatePut { step: at, gate: *gate, granted: false })
+                }
+                Place::Granted { gate } => {
+                    rows.push(RowChange::GatePut { step: at, gate: *gate, granted: true })
+                }
                 Place::Leased { session, token } => {
                     rows.push(RowChange::LeaseAdded(LeaseRow { step: at, session: *session, token: *token }));
                 }
-                Place::Nowhere => {}
+                Place::Nowhere | Place::Ready => {}
             }
         }
+        rows.extend(self.redeemed.iter().flat_map(|redeemed| redemption_rows(task, redeemed)));
         let was_running = self.base.as_ref().is_none_or(|task| !task.ended());
         if task.ended() && was_running {
             let stop_code = task.stop.as_ref().map(|stop| stop_code(stop.code)).unwrap_or_default();
@@ -249,6 +332,28 @@ impl Round {
     }
 }
 
+/// Whether a step in this place waits for an agent.
+fn waits(place: Place) -> bool {
+    matches!(place, Place::Ready | Place::Granted { .. })
+}
+
+/// Rows of the approval whose grant is used up.
+fn redemption_rows(task: &Task, redeemed: &Redemption) -> [RowChange; 2] {
+    let grant = &redeemed.grant;
+    let now = ApprovalNow {
+        approval: grant.approval,
+        project: ProjectId::of(&task.project),
+        level: grant.level,
+        phase: approval::Phase::Redeemed,
+        step: StepRef { task: task.id, step: redeemed.step },
+        gate: redeemed.gate,
+        token: 0,
+        due: None,
+    };
+    let step_key = task.spec(redeemed.step).map(|spec| spec.key.as_str()).unwrap_or_default();
+    [RowChange::ApprovalPut(now), audit::of_redemption(task, step_key, redeemed)]
+}
+
 fn opened_row(task: &Task) -> TaskOpened {
     TaskOpened {
         task: task.id,
@@ -285,6 +390,9 @@ pub fn stop_code(code: task::StopCode) -> &'static str {
         Code::AgentLost => "agent_lost",
         Code::Timeout => "timeout",
         Code::Canceled => "canceled",
+        Code::ApprovalDenied => "approval_denied",
+        Code::ApprovalTimeout => "approval_timeout",
+        Code::ApprovalWithdrawn => "approval_withdrawn",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use quarterdeck_core::payload::Body;
 use quarterdeck_core::task::Report;
-use quarterdeck_core::{Payload, SessionId, Span, TaskId, Timestamp};
+use quarterdeck_core::{Action, ApprovalId, Digest, Payload, SessionId, Span, TaskId, Timestamp};
 
 /// How long a session of an agent that calls outlives silence, unless it says.
 pub const CALLED_LEASE: Span = Span::from_secs(60);
@@ -146,6 +146,18 @@ pub struct Assignment {
     pub progress_timeout: Option<Span>,
     /// The same for every attempt of the step.
     pub idempotency_key: String,
+    /// What this attempt may do, if the step declares it.
+    pub granted: Option<GrantedAction>,
+}
+
+/// An action that an attempt may carry out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrantedAction {
+    pub approval: ApprovalId,
+    pub digest: Digest,
+    pub content: Digest,
+    /// Loaded before the assignment is sent.
+    pub action: Option<Action>,
 }
 
 impl Assignment {
@@ -157,7 +169,11 @@ impl Assignment {
         let outputs = self.dependencies.iter().filter_map(|(_, payload)| payload.as_ref());
         let carried = self.input.iter().chain(&self.checkpoint).chain(outputs);
         let carried = carried.filter(|payload| !matches!(payload.body, Body::Stored { .. }));
-        FRAME + PER_OUTPUT * self.dependencies.len() + carried.map(Payload::size).sum::<usize>()
+        let action = self.granted.iter().filter_map(|granted| granted.action.as_ref());
+        action.map(Action::size).sum::<usize>()
+            + FRAME
+            + PER_OUTPUT * self.dependencies.len()
+            + carried.map(Payload::size).sum::<usize>()
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quarterdeck_core::task::Command;
-use quarterdeck_core::{ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{ApprovalId, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
 use quarterdeck_store::rows::{QueueKey, StepRef};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -39,10 +39,20 @@ enum Difference {
     Unknown((SessionId, StepRef, u64)),
 }
 
+/// What the last look saw, for the next one to compare with.
+#[derive(Default)]
+struct Seen {
+    differences: BTreeSet<Difference>,
+    /// Heads of approvals that are waited for here.
+    heads: BTreeMap<ApprovalId, u64>,
+    /// Position up to which the audit is sealed.
+    sealed: i64,
+}
+
 impl Shared {
     pub(crate) async fn sweep(self: Arc<Self>) {
         let (mut slow_at, mut kept_at) = (Timestamp::default(), Timestamp::default());
-        let (mut failing, mut seen) = (false, BTreeSet::new());
+        let (mut failing, mut seen) = (false, Seen::default());
         loop {
             let now = self.time.local();
             let slow = now.since(slow_at) >= SLOW;
@@ -85,12 +95,7 @@ impl Shared {
         }
     }
 
-    async fn sweep_once(
-        self: &Arc<Self>,
-        slow: bool,
-        house: bool,
-        seen: &mut BTreeSet<Difference>,
-    ) -> Result<()> {
+    async fn sweep_once(self: &Arc<Self>, slow: bool, house: bool, seen: &mut Seen) -> Result<()> {
         self.fire_timers().await?;
         let expired = self.store.expire_sessions(LOOK_MAX).await?;
         for &session in &expired {
@@ -102,8 +107,10 @@ impl Shared {
                 self.take_back(lease.session, [lease.step]);
             }
         }
-        self.reconcile(seen).await?;
+        self.reconcile(&mut seen.differences).await?;
+        self.sweep_approvals(slow, LOOK_MAX).await?;
         if slow {
+            self.catch_up_waits(&mut seen.heads).await?;
             self.learn_time().await?;
             self.catch_up_tails().await?;
             self.dispatcher.wake(self.dispatcher.idle_queues());
@@ -115,7 +122,8 @@ impl Shared {
             self.store.forget_requests(before(self.options.requests_kept), FORGET_MAX).await?;
             self.store.forget_sessions(before(self.options.sessions_kept), FORGET_MAX).await?;
         }
-        Ok(())
+        // Last: what is not sealed is reported as such, and holds up nothing else.
+        if slow { self.seal(&mut seen.sealed).await } else { Ok(()) }
     }
 
     /// Ticks the tasks whose timer is due, and remembers when the next one is.
@@ -343,6 +351,9 @@ impl Shared {
                 let session = SessionId::from_uuid(session);
                 let at = StepRef { task: TaskId::from_uuid(task), step };
                 self.revoke(session, at, token).await;
+            }
+            Hint::Approval { id, project } => {
+                self.approval_moved(ApprovalId::from_uuid(id), ProjectId::from_uuid(project));
             }
             Hint::Draining { session } => self.ask_to_finish(SessionId::from_uuid(session)),
         }

@@ -24,6 +24,8 @@ pub struct TaskRequest {
     pub display_name: String,
     pub labels: BTreeMap<String, String>,
     pub plan: Plan,
+    /// Actions that its steps declare, as they are kept apart.
+    pub actions: Vec<(Digest, bytes::Bytes)>,
 }
 
 impl TaskRequest {
@@ -55,7 +57,7 @@ impl Engine {
             return Err(Refusal::ProjectArchived.into());
         }
         let digest = if request_id.is_empty() { Digest::from_bytes([0; 32]) } else { new.digest()? };
-        let mut apart = Vec::new();
+        let mut apart = new.actions;
         let plan = new.plan.map_inputs(|input| {
             let (input, detached) = input.detach();
             apart.extend(detached);
@@ -67,6 +69,7 @@ impl Engine {
             labels: new.labels,
             plan,
             created_by: caller.subject.clone(),
+            owner: caller.person.clone(),
         };
         let created = task::create(new, &self.0.time.ctx());
         self.0.contents.remember(&apart);
@@ -122,7 +125,7 @@ impl Engine {
         if self.0.project(&project).await?.archived {
             return Err(Refusal::ProjectArchived.into());
         }
-        let created = task::retry(&task, &caller.subject, &self.0.time.ctx())?;
+        let created = task::retry(&task, &caller.subject, &caller.person, &self.0.time.ctx())?;
         self.0.open_task(&project, "RetryTask", request_id, digest, created, Vec::new()).await
     }
 

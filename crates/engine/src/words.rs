@@ -109,7 +109,11 @@ impl Shared {
     }
 
     /// Whose lease this is: a session that the caller has opened, which is renewed.
-    async fn speaker(self: &Arc<Self>, caller: &Principal, token: &str) -> Result<(LeaseToken, SessionId)> {
+    pub(crate) async fn speaker(
+        self: &Arc<Self>,
+        caller: &Principal,
+        token: &str,
+    ) -> Result<(LeaseToken, SessionId)> {
         let token: LeaseToken = token.parse().map_err(|_| stale())?;
         if token.epoch != self.store.epoch() {
             return Err(stale());
@@ -148,6 +152,6 @@ fn holder(task: &Task, token: LeaseToken) -> Option<SessionId> {
     held.or_else(|| Some(step.closed.filter(|closed| closed.token == token.sequence)?.session))
 }
 
-fn stale() -> Error {
+pub(crate) fn stale() -> Error {
     Error::Refused(Refusal::LeaseStale)
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Language;
 use crate::model::{Context, Effect, EffectKind, Found, Level, Scope, TEXT_MAX, Undo, Unresolved, Verdict};
-use crate::{code, http, path, shell, sql, weigh};
+use crate::policy::{Asker, Facts, Kind, Named as _, Policy};
+use crate::{code, http, path, shell, sql};
 
 /// A line of input; other fields are left alone.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,11 +49,26 @@ pub struct Finding {
     pub undo: Option<Undo>,
 }
 
-/// What the case does, and whether somebody is asked.
+/// What the case does, and whether somebody is asked as the policy is shipped.
 pub fn assess(case: &Case, context: &Context) -> Answer {
+    assess_by(case, context, Policy::shipped())
+}
+
+/// What the case does, and whether this policy has somebody asked.
+pub fn assess_by(case: &Case, context: &Context, policy: &Policy) -> Answer {
     let found = found(case, context);
-    let (level, verdict) = weigh::weigh(&found, context);
-    Answer { id: case.id.clone(), verdict, level, findings: findings(&found) }
+    // A written case has no agent and no project.
+    let asker = Asker { agent: "agent", agent_type: "", project: "", kind: form(&case.kind) };
+    let judged = policy.judge(&Facts::of(&found, context, &asker));
+    Answer { id: case.id.clone(), verdict: judged.verdict, level: judged.level, findings: findings(&found) }
+}
+
+/// The form of an action that is written as this kind of case.
+pub fn form(kind: &str) -> &'static str {
+    match kind {
+        "path" => Kind::File.name(),
+        other => Kind::from(other).name(),
+    }
 }
 
 /// What the case does.

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+pub use quarterdeck_core::approval::{Level, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// Where the action would happen.
@@ -186,9 +187,10 @@ impl Found {
     /// Invariant: more than [`FOUND_MAX`] findings leave one gap that says so, and are
     /// dropped; what is dropped is thereby asked.
     pub fn push(&mut self, effect: Effect) {
-        match self.effects.len() < FOUND_MAX {
-            true => self.effects.push(effect),
-            false => self.gap(Unresolved::new("limit.findings", "it does more than is looked at")),
+        if self.effects.len() < FOUND_MAX {
+            self.effects.push(effect);
+        } else if self.unresolved.last().is_none_or(|gap| gap.rule != "limit.findings") {
+            self.gap(Unresolved::new("limit.findings", "it does more than is looked at"));
         }
     }
 
@@ -199,9 +201,10 @@ impl Found {
         }
     }
 
+    /// All of another's, under the same invariant.
     pub fn extend(&mut self, other: Self) {
-        self.effects.extend(other.effects);
-        self.unresolved.extend(other.unresolved);
+        other.effects.into_iter().for_each(|effect| self.push(effect));
+        other.unresolved.into_iter().for_each(|gap| self.gap(gap));
     }
 
     /// The same within a larger text, all at one place of it.
@@ -211,22 +214,6 @@ impl Found {
         self.unresolved.iter_mut().for_each(|gap| gap.span = span.clone());
         self
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    Low,
-    Medium,
-    High,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Auto,
-    Ask,
-    Deny,
 }
 
 /// Bytes of an action that are looked at; more is uninspectable.

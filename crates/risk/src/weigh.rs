@@ -1,4 +1,4 @@
-//! From effects to a level and a verdict, as the shipped policy does.
+//! From effects to a level; the verdict is the policy's.
 //!
 //! Invariants: a gap is never below medium; the environment only raises; what no row of
 //! `data/weigh.toml` knows is medium, and therefore asked.
@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 use crate::model::{Certainty, Context, Effect, EffectKind, Environment, Found, Level, Scope, Undo, Verdict};
+use crate::policy::{Asker, Facts, Policy};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,12 +50,18 @@ impl Row {
     }
 }
 
-/// The level of what was found, and whether somebody is asked.
+/// The level of what was found, and whether the shipped policy has somebody asked.
 pub fn weigh(found: &Found, context: &Context) -> (Level, Verdict) {
+    let asker = Asker { agent: "agent", agent_type: "", project: "", kind: "command" };
+    let judged = Policy::shipped().judge(&Facts::of(found, context, &asker));
+    (judged.level, judged.verdict)
+}
+
+/// The level of what was found.
+pub fn total(found: &Found, context: &Context) -> Level {
     let gaps = if found.unresolved.is_empty() { Level::Low } else { Level::Medium };
     let effects = found.effects.iter().map(|effect| level(effect, context.environment));
-    let level = effects.fold(gaps, Level::max);
-    (level, verdict(level))
+    effects.fold(gaps, Level::max)
 }
 
 /// The level of one effect in an environment.
@@ -64,14 +71,6 @@ pub fn level(effect: &Effect, environment: Option<Environment>) -> Level {
     match raises(effect, environment) {
         true => raised(level),
         false => level,
-    }
-}
-
-/// The shipped default: low is automatic, the rest is asked, nothing is denied unseen.
-fn verdict(level: Level) -> Verdict {
-    match level {
-        Level::Low => Verdict::Auto,
-        Level::Medium | Level::High => Verdict::Ask,
     }
 }
 

@@ -245,6 +245,15 @@ fn of_error(error: &Error) -> Answer {
             let field = Violation { field: "project".to_owned(), description: text.clone() };
             answer(InvalidArgument, Reason::FieldsInvalid, text).fields(vec![field])
         }
+        Error::PolicyInvalid(_) => {
+            let field = Violation { field: "source".to_owned(), description: text.clone() };
+            answer(InvalidArgument, Reason::PolicyInvalid, text).fields(vec![field])
+        }
+        Error::ActionInvalid(_) => {
+            let field = Violation { field: "action".to_owned(), description: text.clone() };
+            answer(InvalidArgument, Reason::FieldsInvalid, text).fields(vec![field])
+        }
+        Error::AuditRangeInvalid => answer(InvalidArgument, Reason::AuditRangeInvalid, text),
         Error::SessionExpired => answer(
             FailedPrecondition,
             Reason::SessionExpired,
@@ -296,6 +305,19 @@ fn of_refusal(refusal: &Refusal) -> Answer {
         Refusal::RevisionMismatch { required, actual } => {
             answer(Aborted, Reason::RevisionMismatch, text).with("required", required).with("actual", actual)
         }
+        Refusal::ApprovalEnded { phase } => {
+            answer(FailedPrecondition, Reason::ApprovalEnded, text).with("state", phase.word())
+        }
+        Refusal::ApprovalInvalid { .. } => answer(FailedPrecondition, Reason::ApprovalEnded, text),
+        Refusal::ApprovalPending => answer(FailedPrecondition, Reason::ApprovalPending, text),
+        Refusal::DigestMismatch { .. } => answer(FailedPrecondition, Reason::DigestMismatch, text),
+        Refusal::NotEligible { .. } => answer(PermissionDenied, Reason::NotEligible, text),
+        Refusal::AlreadyDecided { .. } => answer(FailedPrecondition, Reason::AlreadyDecided, text),
+        Refusal::GrantNotFound => of_noun(Noun::Grant),
+        Refusal::GrantNotPossible { .. } => answer(InvalidArgument, Reason::GrantNotPossible, text),
+        Refusal::TooManyGrants { most } => {
+            answer(ResourceExhausted, Reason::LimitReached, text).with("limit", most).retry(None)
+        }
         Refusal::ProjectExists => answer(AlreadyExists, Reason::ProjectExists, text),
         Refusal::ProjectArchived => answer(
             FailedPrecondition,
@@ -314,6 +336,8 @@ fn of_noun(noun: Noun) -> Answer {
         Noun::Step => (Reason::StepNotFound, "the task has no such step"),
         Noun::Session => (Reason::SessionNotFound, "no such agent or session"),
         Noun::Key => (Reason::KeyNotFound, "no such key"),
+        Noun::Approval => (Reason::ApprovalNotFound, "no such approval"),
+        Noun::Grant => (Reason::GrantNotFound, "the project has no such standing grant"),
     };
     answer(Code::NotFound, reason, text)
 }

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use quarterdeck_core::payload::Body;
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::{Event, State};
-use quarterdeck_core::{Digest, ProjectId, TaskId, Timestamp, project};
+use quarterdeck_core::{ApprovalId, Digest, ProjectId, TaskId, Timestamp, policy, project};
 use quarterdeck_store::rows::{EventRow, QueueKey, TaskFilter};
-use quarterdeck_store::{Store, StoreError};
+use quarterdeck_store::{Followed, Store, StoreError};
 
+use crate::checks::approvals::ApprovalLog;
 use crate::checks::{Placed, TaskLog};
 use crate::workload::CAPABILITIES;
 
@@ -35,9 +36,43 @@ pub async fn unfinished(store: &impl Store) -> Result<Vec<String>, StoreError> {
     let held = sessions.iter().filter(|(_, held)| *held > 0);
     left.extend(held.map(|(row, held)| format!("{} holds {held} steps ({:?})", row.session, row.state)));
     left.extend(store.orphaned_leases(PAGE).await?.iter().map(|lease| format!("orphaned: {lease:?}")));
+    let (gates, live) =
+        (store.unsettled_gates(None, PAGE).await?, store.orphaned_approvals(None, PAGE).await?);
+    left.extend(gates.iter().map(|gate| format!("unsettled: {gate:?}")));
+    left.extend(live.iter().map(|approval| format!("orphaned: {approval}")));
     let timers = store.due_timers(Timestamp::MAX, PAGE).await?;
     left.extend(timers.iter().map(|(task, due)| format!("{task} has a timer at {due:?}")));
     Ok(left)
+}
+
+/// Every approval and the policy, as the store has them.
+#[allow(clippy::type_complexity)]
+pub async fn approvals(
+    store: &impl Store,
+    violations: &mut Vec<String>,
+) -> Result<(BTreeMap<String, ApprovalLog>, Vec<(i64, Recorded<policy::Event>)>), StoreError> {
+    let project = ProjectId::of(project::DEFAULT);
+    let (mut logs, mut position): (BTreeMap<String, ApprovalLog>, _) = (BTreeMap::new(), 0);
+    loop {
+        let rows = store.follow(project, Followed::Approvals, position, PAGE).await?;
+        let Some(last) = rows.last() else { break };
+        position = last.position;
+        for row in rows {
+            let log = logs.entry(ApprovalId::from_uuid(row.stream.as_uuid()).to_string()).or_default();
+            match decode(&row) {
+                Ok(events) => log.events.extend(events.into_iter().map(|event| (row.position, event))),
+                Err(error) => violations.push(format!("unreadable: {:?}: {error}", row.stream)),
+            }
+        }
+    }
+    let mut held = Vec::new();
+    for row in store.load(project.policy_stream(), 0, u32::MAX).await? {
+        match decode(&row) {
+            Ok(events) => held.extend(events.into_iter().map(|event| (row.position, event))),
+            Err(error) => violations.push(format!("unreadable: the policy: {error}")),
+        }
+    }
+    Ok((logs, held))
 }
 
 /// All tasks as the store has them, by the text of their id; what cannot be read
@@ -72,7 +107,7 @@ pub async fn tasks(
 pub async fn order(store: &impl Store) -> Result<Vec<Placed>, StoreError> {
     let (project, mut order, mut position) = (ProjectId::of(project::DEFAULT), Vec::new(), 0);
     loop {
-        let rows = store.follow(project, position, PAGE).await?;
+        let rows = store.follow(project, Followed::Tasks, position, PAGE).await?;
         let Some(last) = rows.last() else { return Ok(order) };
         position = last.position;
         for row in rows {
@@ -114,8 +149,8 @@ pub async fn count(store: &impl Store) -> Result<usize, StoreError> {
     }
 }
 
-fn decode(row: &EventRow) -> Result<Vec<Recorded<Event>>, StoreError> {
-    let events: Vec<Event> = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
+fn decode<E: serde::de::DeserializeOwned>(row: &EventRow) -> Result<Vec<Recorded<E>>, StoreError> {
+    let events: Vec<E> = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
         table: "event",
         column: "body",
         id: format!("{:?}", row.stream),

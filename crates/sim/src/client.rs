@@ -219,7 +219,13 @@ fn make(engine: Engine, call: Call) -> BoxFuture<'static, Result<Answer, Error>>
             },
             Call::CreateKey { request } => {
                 let roles = std::iter::once(Role::Viewer).collect();
-                let new = NewKey { display_name: request.clone(), roles, scope: Scope::All, lifetime: None };
+                let new = NewKey {
+                    display_name: request.clone(),
+                    roles,
+                    scope: Scope::All,
+                    lifetime: None,
+                    person: String::new(),
+                };
                 let (made, text) = engine.create_key(&caller, &request, new).await?;
                 Ok(key(&made, text))
             }

@@ -12,13 +12,17 @@ use std::thread::Thread;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{
+    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp,
+};
 use quarterdeck_store::port::Result;
 use quarterdeck_store::rows::{
-    EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey, Renewed, SessionRow, TaskFilter, TaskRow,
+    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
+    Renewed, SessionRow, StepRef, TaskFilter, TaskRow,
 };
 use quarterdeck_store::{
-    Catalog, Commit, Dispatch, Log, Outcome, RequestKey, RequestRecord, Sessions, SqlStore,
+    Approvals, AuditLog, Catalog, Commit, Dispatch, Followed, Log, Outcome, RequestKey, RequestRecord,
+    Sessions, SqlStore,
 };
 use uuid::Uuid;
 
@@ -94,8 +98,18 @@ impl Log for Inline {
         finish(self.store.heads(streams))
     }
 
-    async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>> {
-        let rows = finish(self.store.follow(project, position, limit));
+    async fn load_short(&self, streams: &[StreamId]) -> Result<Vec<EventRow>> {
+        finish(self.store.load_short(streams))
+    }
+
+    async fn follow(
+        &self,
+        project: ProjectId,
+        followed: Followed,
+        position: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>> {
+        let rows = finish(self.store.follow(project, followed, position, limit));
         answer!(self, rows, planted => rows.map(|rows| planted.follow(rows)))
     }
 
@@ -239,5 +253,66 @@ impl Catalog for Inline {
         limit: u32,
     ) -> Result<Vec<StreamId>> {
         finish(self.store.list_keys(within, before, limit))
+    }
+}
+
+#[async_trait]
+impl Approvals for Inline {
+    async fn list_approvals(
+        &self,
+        project: ProjectId,
+        filter: &ApprovalFilter,
+        before: Option<ApprovalId>,
+        limit: u32,
+    ) -> Result<(Vec<ApprovalId>, Option<ApprovalId>)> {
+        finish(self.store.list_approvals(project, filter, before, limit))
+    }
+
+    async fn count_pending(&self, project: ProjectId) -> Result<[u64; 3]> {
+        finish(self.store.count_pending(project))
+    }
+
+    async fn pending_approvals(&self, project: ProjectId, limit: u32) -> Result<Vec<ApprovalId>> {
+        finish(self.store.pending_approvals(project, limit))
+    }
+
+    async fn due_approvals(&self, now: Timestamp, limit: u32) -> Result<Vec<(ApprovalId, Timestamp)>> {
+        finish(self.store.due_approvals(now, limit))
+    }
+
+    async fn unsettled_gates(&self, after: Option<StepRef>, limit: u32) -> Result<Vec<StepRef>> {
+        finish(self.store.unsettled_gates(after, limit))
+    }
+
+    async fn orphaned_approvals(&self, after: Option<ApprovalId>, limit: u32) -> Result<Vec<ApprovalId>> {
+        finish(self.store.orphaned_approvals(after, limit))
+    }
+}
+
+#[async_trait]
+impl AuditLog for Inline {
+    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<(ProjectId, i64)>> {
+        finish(self.store.audited_after(position, limit))
+    }
+
+    async fn audit_entries(
+        &self,
+        project: ProjectId,
+        after: AuditPlace,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>> {
+        finish(self.store.audit_entries(project, after, limit))
+    }
+
+    async fn count_audited(&self, project: ProjectId, after: AuditPlace, limit: u32) -> Result<u64> {
+        finish(self.store.count_audited(project, after, limit))
+    }
+
+    async fn audit_seal(&self, project: ProjectId, at_most: u64) -> Result<Option<AuditSeal>> {
+        finish(self.store.audit_seal(project, at_most))
+    }
+
+    async fn seal_audit(&self, project: ProjectId, seal: &AuditSeal) -> Result<()> {
+        finish(self.store.seal_audit(project, seal))
     }
 }

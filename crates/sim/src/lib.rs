@@ -4,7 +4,7 @@
 //! - [`dice`], [`executor`], [`ports`]: randomness, tasks and time from the seed
 //! - [`inline`]: the SQL store, polled to its end at every call
 //! - [`world`], [`bus`], [`weather`], [`nemesis`]: replicas and what befalls them
-//! - [`agent`], [`client`], [`watcher`], [`project_watcher`]: those who use them;
+//! - [`agent`], [`client`], [`judge`], [`watcher`], [`project_watcher`]: those who use them;
 //!   [`stream`]: how watches reach them
 //! - [`history`]: what they saw; [`aftermath`]: what the store has in the end;
 //!   [`checks`]: what must hold of both
@@ -25,6 +25,7 @@ pub mod dice;
 pub mod executor;
 pub mod history;
 pub mod inline;
+pub mod judge;
 pub mod nemesis;
 pub mod ports;
 pub mod project_watcher;

@@ -14,6 +14,7 @@ use crate::dice::Dice;
 use crate::executor::Executor;
 use crate::history::{Entry, Fact, lines};
 use crate::inline::{Inline, finish};
+use crate::judge::Judge;
 use crate::nemesis;
 use crate::ports::EPOCH;
 use crate::project_watcher::ProjectWatchers;
@@ -138,6 +139,9 @@ fn people(world: &World, dice: &Dice, setup: &Setup) -> People {
         let (world, crowd, watchers) = (world.clone(), crowd.clone(), watchers.clone());
         Client { world, crowd, watchers, index, dice: dice.fork() }.send_off(zeal);
     }
+    for index in 0..dice.between(4, 9) as usize {
+        Judge { world: world.clone(), index, dice: dice.fork() }.send_off();
+    }
     for watch in 0..dice.between(1, 3) as u64 {
         projects.follow(world, watch, dice.fork());
     }
@@ -181,7 +185,9 @@ fn evidence(
 ) -> Result<Evidence, StoreError> {
     let tasks = finish(aftermath::tasks(store, violations))?;
     let contents = finish(aftermath::contents(store, &tasks))?;
-    Ok(Evidence { entries, tasks, order: finish(aftermath::order(store))?, contents })
+    let (approvals, policy) = finish(aftermath::approvals(store, violations))?;
+    let order = finish(aftermath::order(store))?;
+    Ok(Evidence { entries, tasks, order, contents, approvals, policy })
 }
 
 fn report(setup: &Setup, so_far: Report, evidence: &Evidence) -> Report {

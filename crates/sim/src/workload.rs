@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use quarterdeck_core::plan::{Plan, PlanError, RetryPolicy, StepSpec, Timeouts};
-use quarterdeck_core::{Payload, Span};
+use bytes::Bytes;
+use quarterdeck_core::plan::{Plan, PlanError, RetryPolicy, StepAction, StepSpec, Timeouts};
+use quarterdeck_core::{Action, Digest, Payload, Span};
 use quarterdeck_engine::tasks::TaskRequest;
 
 use crate::dice::Dice;
@@ -21,13 +22,16 @@ pub fn request(name: &str, body: u64) -> Result<TaskRequest, PlanError> {
     let dice = Dice::new(body);
     let count = [1, 1, 1, 2, 3, 4][dice.below(6)];
     let shape = dice.below(3);
-    let steps = (0..count).map(|index| step(&dice, index, after(shape, index, count))).collect();
+    let mut actions = Vec::new();
+    let steps =
+        (0..count).map(|index| step(&dice, index, after(shape, index, count), &mut actions)).collect();
     let timeout = if dice.chance(0.05) { dice.millis(2_000, 10_000) } else { Span::from_secs(24 * 60 * 60) };
     let hue = dice.below(HUES).to_string();
     Ok(TaskRequest {
         display_name: name.to_owned(),
         labels: BTreeMap::from([("body".to_owned(), body.to_string()), (HUE.to_owned(), hue)]),
         plan: Plan::new(steps, Some(timeout))?,
+        actions,
     })
 }
 
@@ -44,7 +48,25 @@ fn name(index: usize) -> String {
     format!("s{index}")
 }
 
-fn step(dice: &Dice, index: usize, after: Vec<String>) -> StepSpec {
+/// An action that policy lets through, or one that it asks about.
+pub fn action(harmless: bool, seed: u64) -> Action {
+    let script = match harmless {
+        true => format!("echo {seed}"),
+        false => format!("rm -rf /srv/data-{seed}"),
+    };
+    let (argv, environment) = (Vec::new(), Vec::new());
+    Action::Command { argv, script, cwd: String::new(), environment }
+}
+
+fn declared(dice: &Dice, actions: &mut Vec<(Digest, Bytes)>) -> Option<StepAction> {
+    let action = action(dice.chance(0.4), dice.seed());
+    let written = Bytes::from(serde_json::to_vec(&action).ok()?);
+    let content = Digest::of_content(&written);
+    actions.push((content, written));
+    Some(StepAction { digest: action.digest(), content, kind: action.kind().to_owned() })
+}
+
+fn step(dice: &Dice, index: usize, after: Vec<String>, actions: &mut Vec<(Digest, Bytes)>) -> StepSpec {
     let rare = |odds: f64, low, high| dice.chance(odds).then(|| dice.millis(low, high));
     let size = if dice.chance(0.05) { LARGE } else { 8 };
     StepSpec {
@@ -64,5 +86,6 @@ fn step(dice: &Dice, index: usize, after: Vec<String>) -> StepSpec {
             progress: rare(0.15, 700, 2_500),
         },
         priority: dice.below(10) as u8,
+        action: if dice.chance(0.25) { declared(dice, actions) } else { None },
     }
 }

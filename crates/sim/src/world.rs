@@ -330,6 +330,8 @@ fn options(dice: &Dice) -> Options {
 fn principal(subject: &str) -> Principal {
     Principal {
         subject: subject.to_owned(),
+        person: subject.to_owned(),
+        issuer: "sim".to_owned(),
         roles: BTreeSet::from([Role::Admin]),
         scope: Scope::All,
         expires_at: None,

@@ -14,8 +14,8 @@ pub struct Commit {
     /// The same when the commit is submitted again after [`StoreError::Unknown`];
     /// found at the expected place, it means that the first try was done.
     pub id: CommitId,
-    /// Each for another stream. Empty only where `unchanged` is not: such a commit
-    /// corrects rows of streams that have not moved.
+    /// Each for another stream. Empty where a commit corrects rows of streams that have
+    /// not moved (`unchanged`), or only adds to the audit.
     pub appends: Vec<Append>,
     /// Streams that were read and must not have moved. Never one of `appends`.
     pub unchanged: Vec<Guard>,

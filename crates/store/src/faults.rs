@@ -11,14 +11,17 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{
+    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp,
+};
 use uuid::Uuid;
 
 use crate::commit::{Commit, Outcome, RequestKey, RequestRecord};
 use crate::error::StoreError;
-use crate::port::{Catalog, Dispatch, Log, Result, Sessions};
+use crate::port::{Approvals, AuditLog, Catalog, Dispatch, Followed, Log, Result, Sessions};
 use crate::rows::{
-    EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey, Renewed, SessionRow, TaskFilter, TaskRow,
+    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
+    Renewed, SessionRow, StepRef, TaskFilter, TaskRow,
 };
 
 /// What happens to one call. A call that reads has no effect to be in doubt of:
@@ -146,8 +149,18 @@ impl<S: Log, P: FaultPlan> Log for Faulty<S, P> {
         self.read("heads", self.inner.heads(streams)).await
     }
 
-    async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>> {
-        self.read("follow", self.inner.follow(project, position, limit)).await
+    async fn load_short(&self, streams: &[StreamId]) -> Result<Vec<EventRow>> {
+        self.read("load_short", self.inner.load_short(streams)).await
+    }
+
+    async fn follow(
+        &self,
+        project: ProjectId,
+        followed: Followed,
+        position: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>> {
+        self.read("follow", self.inner.follow(project, followed, position, limit)).await
     }
 
     async fn position(&self) -> Result<i64> {
@@ -260,6 +273,67 @@ impl<S: Sessions, P: FaultPlan> Sessions for Faulty<S, P> {
 
     async fn forget_sessions(&self, before: Timestamp, limit: u32) -> Result<u64> {
         self.write("forget_sessions", self.inner.forget_sessions(before, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Approvals, P: FaultPlan> Approvals for Faulty<S, P> {
+    async fn list_approvals(
+        &self,
+        project: ProjectId,
+        filter: &ApprovalFilter,
+        before: Option<ApprovalId>,
+        limit: u32,
+    ) -> Result<(Vec<ApprovalId>, Option<ApprovalId>)> {
+        self.read("list_approvals", self.inner.list_approvals(project, filter, before, limit)).await
+    }
+
+    async fn count_pending(&self, project: ProjectId) -> Result<[u64; 3]> {
+        self.read("count_pending", self.inner.count_pending(project)).await
+    }
+
+    async fn pending_approvals(&self, project: ProjectId, limit: u32) -> Result<Vec<ApprovalId>> {
+        self.read("pending_approvals", self.inner.pending_approvals(project, limit)).await
+    }
+
+    async fn due_approvals(&self, now: Timestamp, limit: u32) -> Result<Vec<(ApprovalId, Timestamp)>> {
+        self.read("due_approvals", self.inner.due_approvals(now, limit)).await
+    }
+
+    async fn unsettled_gates(&self, after: Option<StepRef>, limit: u32) -> Result<Vec<StepRef>> {
+        self.read("unsettled_gates", self.inner.unsettled_gates(after, limit)).await
+    }
+
+    async fn orphaned_approvals(&self, after: Option<ApprovalId>, limit: u32) -> Result<Vec<ApprovalId>> {
+        self.read("orphaned_approvals", self.inner.orphaned_approvals(after, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: AuditLog, P: FaultPlan> AuditLog for Faulty<S, P> {
+    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<(ProjectId, i64)>> {
+        self.read("audited_after", self.inner.audited_after(position, limit)).await
+    }
+
+    async fn audit_entries(
+        &self,
+        project: ProjectId,
+        after: AuditPlace,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>> {
+        self.read("audit_entries", self.inner.audit_entries(project, after, limit)).await
+    }
+
+    async fn count_audited(&self, project: ProjectId, after: AuditPlace, limit: u32) -> Result<u64> {
+        self.read("count_audited", self.inner.count_audited(project, after, limit)).await
+    }
+
+    async fn audit_seal(&self, project: ProjectId, at_most: u64) -> Result<Option<AuditSeal>> {
+        self.read("audit_seal", self.inner.audit_seal(project, at_most)).await
+    }
+
+    async fn seal_audit(&self, project: ProjectId, seal: &AuditSeal) -> Result<()> {
+        self.write("seal_audit", self.inner.seal_audit(project, seal)).await
     }
 }
 

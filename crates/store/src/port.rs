@@ -6,21 +6,24 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{
+    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp,
+};
 use uuid::Uuid;
 
 use crate::commit::{Commit, Outcome, RequestKey, RequestRecord};
 use crate::error::StoreError;
 use crate::rows::{
-    EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey, Renewed, SessionRow, TaskFilter, TaskRow,
+    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
+    Renewed, SessionRow, StepRef, TaskFilter, TaskRow,
 };
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// The whole store.
-pub trait Store: Log + Dispatch + Sessions + Catalog + 'static {}
+pub trait Store: Log + Dispatch + Sessions + Catalog + Approvals + AuditLog + 'static {}
 
-impl<T: Log + Dispatch + Sessions + Catalog + 'static> Store for T {}
+impl<T: Log + Dispatch + Sessions + Catalog + Approvals + AuditLog + 'static> Store for T {}
 
 /// The log: the truth.
 #[async_trait]
@@ -39,9 +42,19 @@ pub trait Log: Send + Sync {
     /// Heads of those of `streams` that exist, in any order. At most 1,000.
     async fn heads(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, u64)>>;
 
-    /// Task events of a project with a position after `position`, in commit order.
-    /// A commit is never cut: rows of the last one may exceed `limit`.
-    async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>>;
+    /// Rows of all of `streams`, stream by stream, oldest first; at most 10,000. For
+    /// streams that stay short.
+    async fn load_short(&self, streams: &[StreamId]) -> Result<Vec<EventRow>>;
+
+    /// Events of a project's tasks, or approvals, with a position after `position`, in
+    /// commit order. A commit is never cut: rows of the last one may exceed `limit`.
+    async fn follow(
+        &self,
+        project: ProjectId,
+        followed: Followed,
+        position: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>>;
 
     /// Position of the last commit; 0 in an empty log.
     async fn position(&self) -> Result<i64>;
@@ -68,6 +81,67 @@ pub trait Log: Send + Sync {
 
     /// Grows whenever the store is restored; part of cursors and lease tokens.
     fn epoch(&self) -> u32;
+}
+
+/// What can be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    Tasks,
+    Approvals,
+}
+
+/// Approvals as listed, and what the sweeper looks for among them.
+#[async_trait]
+pub trait Approvals: Send + Sync {
+    /// Approvals of a project, newest first, before `before` if given; as
+    /// [`Catalog::list_tasks`].
+    async fn list_approvals(
+        &self,
+        project: ProjectId,
+        filter: &ApprovalFilter,
+        before: Option<ApprovalId>,
+        limit: u32,
+    ) -> Result<(Vec<ApprovalId>, Option<ApprovalId>)>;
+
+    /// Pending approvals of a project: low, medium, high.
+    async fn count_pending(&self, project: ProjectId) -> Result<[u64; 3]>;
+
+    /// Pending approvals of a project, oldest first.
+    async fn pending_approvals(&self, project: ProjectId, limit: u32) -> Result<Vec<ApprovalId>>;
+
+    /// Approvals that time alone changes at `now`, earliest first.
+    async fn due_approvals(&self, now: Timestamp, limit: u32) -> Result<Vec<(ApprovalId, Timestamp)>>;
+
+    /// Steps at a gate whose approval is missing, or has come to something that their
+    /// task does not know yet; after `after` if given.
+    async fn unsettled_gates(&self, after: Option<StepRef>, limit: u32) -> Result<Vec<StepRef>>;
+
+    /// Live approvals of gates and leases that are over; after `after` if given.
+    async fn orphaned_approvals(&self, after: Option<ApprovalId>, limit: u32) -> Result<Vec<ApprovalId>>;
+}
+
+/// The audit as it is read and sealed. Entries are written by commits.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Projects with entries after a position, and where; in commit order.
+    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<(ProjectId, i64)>>;
+
+    /// Entries of a project after a place, in commit order.
+    async fn audit_entries(
+        &self,
+        project: ProjectId,
+        after: AuditPlace,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>>;
+
+    /// How many entries there are after a place, `limit` at most.
+    async fn count_audited(&self, project: ProjectId, after: AuditPlace, limit: u32) -> Result<u64>;
+
+    /// The newest head with at most so many entries.
+    async fn audit_seal(&self, project: ProjectId, at_most: u64) -> Result<Option<AuditSeal>>;
+
+    /// Stores a head; one of this size that is there stays.
+    async fn seal_audit(&self, project: ProjectId, seal: &AuditSeal) -> Result<()>;
 }
 
 /// What dispatch peeks at. Nothing here locks: commits decide.

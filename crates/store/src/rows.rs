@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use quarterdeck_core::approval::{Level, Phase};
 use quarterdeck_core::plan::StepIndex;
 use quarterdeck_core::task::State;
-use quarterdeck_core::{ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{ApprovalId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
 use uuid::Uuid;
 
 /// One change of a projection.
@@ -37,6 +38,88 @@ pub enum RowChange {
     ProjectPut(ProjectRow),
     /// The key as it is now; replaces what was there.
     KeyPut(KeyRow),
+    /// An approval has been asked for. `created_at` is stamped by the commit.
+    ApprovalOpened(ApprovalOpened),
+    /// Where the approval stands now; replaces what was there.
+    ApprovalPut(ApprovalNow),
+    /// The step waits at this gate; replaces what was there.
+    GatePut {
+        step: StepRef,
+        /// From 1.
+        gate: u32,
+        /// Whether it has its yes, and waits for an agent.
+        granted: bool,
+    },
+    GateRemoved(StepRef),
+    /// An entry of the audit: JSON without a time, which the commit stamps.
+    Audited {
+        project: ProjectId,
+        body: String,
+    },
+}
+
+/// An approval as it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalOpened {
+    pub approval: ApprovalId,
+    pub project: ProjectId,
+    pub task: TaskId,
+    pub agent: String,
+    pub level: Level,
+}
+
+/// Where an approval stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalNow {
+    pub approval: ApprovalId,
+    pub project: ProjectId,
+    pub level: Level,
+    pub phase: Phase,
+    pub step: StepRef,
+    /// 0 where an agent waits, under the lease with `token`.
+    pub gate: u32,
+    pub token: u64,
+    /// When time alone changes it next.
+    pub due: Option<Timestamp>,
+}
+
+/// Where an entry of the audit is: its commit, and its place within that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AuditPlace {
+    pub position: i64,
+    pub n: i64,
+}
+
+/// One entry of the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub place: AuditPlace,
+    pub at: Timestamp,
+    /// JSON without the time.
+    pub body: String,
+}
+
+/// A signed head of a project's audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSeal {
+    pub size: u64,
+    pub root: Digest,
+    pub at: Timestamp,
+    pub signature: Vec<u8>,
+    /// Place of the last entry in the tree.
+    pub last: AuditPlace,
+    /// Roots of its perfect subtrees.
+    pub frontier: Vec<Digest>,
+}
+
+/// Which approvals to list; all that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApprovalFilter {
+    /// Empty: every phase.
+    pub phases: Vec<Phase>,
+    pub min_level: Option<Level>,
+    pub task: Option<TaskId>,
+    pub agent: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

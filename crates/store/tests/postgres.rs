@@ -9,7 +9,7 @@ use quarterdeck_store::conformance::given::*;
 use quarterdeck_store::conformance::postgres::Database;
 use quarterdeck_store::rows::RowChange;
 use quarterdeck_store::sql::{PgOptions, SqlStore};
-use quarterdeck_store::{Log as _, Outcome, StoreError};
+use quarterdeck_store::{Followed, Log as _, Outcome, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
 /// Waits until as many statements wait for locks in the database.
@@ -150,11 +150,11 @@ async fn no_position_is_visible_before_a_lower_one() {
         waiting(&database, 1).await;
         let outcome = store.commit(&higher).await.unwrap();
         let position = place(&outcome[0]).1;
-        (position, store.follow(project(), 0, 9).await.unwrap())
+        (position, store.follow(project(), Followed::Tasks, 0, 9).await.unwrap())
     };
     let release = async {
         waiting(&database, 2).await;
-        assert_eq!(store.follow(project(), 0, 9).await.unwrap(), []);
+        assert_eq!(store.follow(project(), Followed::Tasks, 0, 9).await.unwrap(), []);
         held.rollback().await.unwrap();
     };
     let (lower, (higher, followed), ()) = futures::join!(first, second, release);

@@ -47,6 +47,8 @@ fn kind_of_wire(kind: &Kind) -> String {
             format!("failed {key} {code} {reason} {message} {attempt} {:?} {}", it.retry_after, it.r#final)
         }
         Kind::StepReadied(it) => format!("readied {}", it.step_key),
+        Kind::StepGated(it) => format!("gated {} {}", it.step_key, it.message),
+        Kind::StepApproved(it) => format!("approved {} {}", it.step_key, it.approval_id),
         Kind::TaskEnded(it) => {
             let stop = it.stop_reason.clone().unwrap_or_default();
             let code = stop.code().as_str_name().trim_start_matches("STOP_CODE_").to_owned();
@@ -95,6 +97,8 @@ fn kind_of_log(at: Timestamp, event: &Event, plan: &Plan) -> String {
             format!("failed {key} {code} {reason} {message} {attempt} {retry_after:?} {last}")
         }
         Event::Readied { step } => format!("readied {}", key(*step)),
+        Event::Gated { step, message } => format!("gated {} {message}", key(*step)),
+        Event::Approved { step, grant } => format!("approved {} {}", key(*step), grant.approval),
         Event::Ended { state, stop } => {
             let (code, step) = (stop_code(stop.code), stop.step.map(key).unwrap_or_default());
             format!("ended {state:?} {code} {step} {} {}", stop.message, stop.reason)
@@ -108,6 +112,9 @@ fn failure_code(code: FailureCode) -> &'static str {
         FailureCode::AttemptTimeout => "ATTEMPT_TIMEOUT",
         FailureCode::ProgressTimeout => "PROGRESS_TIMEOUT",
         FailureCode::AgentLost => "AGENT_LOST",
+        FailureCode::ApprovalDenied => "APPROVAL_DENIED",
+        FailureCode::ApprovalTimeout => "APPROVAL_TIMEOUT",
+        FailureCode::ApprovalWithdrawn => "APPROVAL_WITHDRAWN",
     }
 }
 
@@ -120,5 +127,8 @@ fn stop_code(code: StopCode) -> &'static str {
         StopCode::AgentLost => "AGENT_LOST",
         StopCode::Timeout => "TIMEOUT",
         StopCode::Canceled => "CANCELED",
+        StopCode::ApprovalDenied => "APPROVAL_DENIED",
+        StopCode::ApprovalTimeout => "APPROVAL_TIMEOUT",
+        StopCode::ApprovalWithdrawn => "APPROVAL_WITHDRAWN",
     }
 }

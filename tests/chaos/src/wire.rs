@@ -51,6 +51,7 @@ fn step(spec: &StepSpec) -> PlanStep {
             progress: timeouts.progress.map(duration),
         }),
         priority: i32::from(spec.priority),
+        action: None,
     }
 }
 

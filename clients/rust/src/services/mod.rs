@@ -1,9 +1,12 @@
 //! The methods of [`Client`](crate::Client), one file a service.
 
 mod agents;
+mod approvals;
+mod audit;
 mod health;
 mod keys;
 mod page;
+mod policies;
 mod projects;
 mod tasks;
 

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+pub mod assess;
 pub mod backlog;
 pub mod chain;
+mod generated;
 pub mod grown;
 pub mod idle;
 pub mod latency;

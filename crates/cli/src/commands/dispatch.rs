@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::{agent, demo, dev, doctor, health, key, migrate, project, risk, serve, task};
+use super::{
+    agent, approvals, audit, demo, dev, doctor, grants, health, key, migrate, policy, project, risk, serve,
+    task,
+};
 use crate::cli::{Cli, Command};
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -36,9 +39,15 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::Task(command) => Box::pin(task::run(command, globals)).await,
         Command::Agent(command) => agent::run(command, globals).await,
+        Command::Approvals(command) => Box::pin(approvals::run(command, globals)).await,
+        #[cfg(feature = "inbox")]
+        Command::Inbox(args) => Box::pin(super::inbox::run(args, globals)).await,
+        Command::Grants(command) => grants::run(command, globals).await,
         Command::Project(command) => project::run(command, globals).await,
         Command::Key(command) => key::run(command, globals).await,
+        Command::Audit(command) => audit::run(command, globals).await,
         Command::Risk(command) => risk::run(command),
+        Command::Policy(command) => Box::pin(policy::run(command, globals)).await,
         Command::Migrate(command) => migrate::run(command, globals).await,
         Command::Health(args) => health::run(args, globals).await,
         Command::Doctor(args) => Box::pin(doctor::run(args, globals)).await,

@@ -50,6 +50,10 @@ pub struct Create {
     /// When it ends, such as 90d [default: never].
     #[arg(long, value_parser = values::duration, value_name = "TIME")]
     lifetime: Option<Duration>,
+    /// Person who will use it: keys of one person count once where several people have to
+    /// approve, and nobody approves what they asked for [default: your own person].
+    #[arg(long, value_name = "NAME")]
+    person: Option<String>,
 }
 
 /// Roles of a key.
@@ -126,6 +130,7 @@ fn request(args: &Create, globals: &Globals) -> Result<CreateKeyRequest, Failure
         roles,
         projects,
         all_projects: args.all_projects,
+        person: args.person.clone().unwrap_or_default(),
         ..CreateKeyRequest::default()
     };
     if let Some(lifetime) = args.lifetime {

@@ -5,9 +5,11 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use quarterdeck_risk::assess::{Case, assess};
+use quarterdeck_risk::assess::{Case, assess_by};
 use quarterdeck_risk::model::{Context, TEXT_MAX};
+use quarterdeck_risk::policy::Policy;
 
+use super::policy;
 use crate::connect::unreadable;
 use crate::failure::{Exit, Failure};
 
@@ -34,11 +36,22 @@ pub struct Files {
     /// Where answers go, a JSON object a line; `-` is standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// Policy that gives the verdicts [default: the shipped one].
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 /// Runs a command of this group.
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     let Command::Assess(files) = command;
+    let stdin = Path::new("-");
+    if files.input == stdin && files.policy.as_deref() == Some(stdin) {
+        return Err(Failure::usage("actions and policy cannot both come from standard input")
+            .at("--policy")
+            .fix("name a file for one of them"));
+    }
+    let own = files.policy.as_deref().map(policy::load).transpose()?;
+    let policy = own.as_ref().unwrap_or_else(|| Policy::shipped());
     let input = open(&files.input)?;
     let mut output = create(&files.output)?;
     let written = |error: std::io::Error| match error.kind() {
@@ -51,7 +64,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
                 .at(format!("{}:{number}", files.input.display()))
                 .fix(r#"write {"id": "1", "kind": "command", "text": "ls"}"#)
         })?;
-        let answer = assess(&case, &Context::default());
+        let answer = assess_by(&case, &Context::default(), policy);
         serde_json::to_writer(&mut output, &answer).map_err(|error| written(error.into()))?;
         output.write_all(b"\n").map_err(written)
     })?;

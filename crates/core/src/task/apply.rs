@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::id::SessionId;
-use crate::plan::StepIndex;
+use crate::plan::{StepIndex, StepSpec};
 use crate::stream::Recorded;
 use crate::time::Timestamp;
 
@@ -19,8 +19,12 @@ use super::state::{Closed, LastWord, Lease, Phase, Progress, State, Step, Task};
 pub enum Place {
     /// Neither waiting for an agent nor held by one.
     Nowhere,
+    /// Waiting for a yes, for the how-many-th time.
+    Gated { gate: u32 },
     /// Waiting for an agent.
     Ready,
+    /// Waiting for an agent, with a yes.
+    Granted { gate: u32 },
     /// Held by a session, under the token.
     Leased { session: SessionId, token: u64 },
 }
@@ -53,11 +57,8 @@ fn open(created: &Created, sequence: u64, at: Timestamp) -> (Task, Vec<Move>) {
             (false, 0) => Phase::Ready,
             (false, _) => Phase::Blocked,
         };
-        if phase == Phase::Ready {
-            moves.push(Move { step: index, from: Place::Nowhere, to: Place::Ready });
-        }
-        steps.push(Step {
-            phase,
+        let mut step = Step {
+            phase: Phase::Blocked,
             since: at,
             attempt: 0,
             failures: 0,
@@ -70,7 +71,15 @@ fn open(created: &Created, sequence: u64, at: Timestamp) -> (Task, Vec<Move>) {
             refused_by: None,
             closed: None,
             reused: is_reused(&index),
-        });
+            gates: 0,
+            grant: None,
+        };
+        enter(&mut step, phase, at, plan.step(index));
+        match place(&step) {
+            Place::Nowhere => {}
+            to => moves.push(Move { step: index, from: Place::Nowhere, to }),
+        }
+        steps.push(step);
     }
     let task = Task {
         id: created.id,
@@ -78,6 +87,10 @@ fn open(created: &Created, sequence: u64, at: Timestamp) -> (Task, Vec<Move>) {
         display_name: created.display_name.clone(),
         labels: created.labels.clone(),
         created_by: created.created_by.clone(),
+        owner: match created.owner.as_str() {
+            "" => created.created_by.clone(),
+            owner => owner.to_owned(),
+        },
         retry_of: created.retry_of,
         created_at: at,
         deadline: created.deadline,
@@ -171,6 +184,17 @@ pub fn apply(task: &mut Task, recorded: &Recorded<Event>) -> Vec<Move> {
             shift(task, *step, phase, at, &mut moves);
         }
         Event::Readied { step } => shift(task, *step, Phase::Ready, at, &mut moves),
+        Event::Gated { step, .. } => shift(task, *step, Phase::Gated, at, &mut moves),
+        Event::Approved { step, grant } => {
+            if let Some(state) = task.steps.get_mut(usize::from(*step)) {
+                let from = place(state);
+                state.grant = Some((**grant).clone());
+                state.phase = Phase::Ready;
+                state.since = at;
+                let to = place(state);
+                moves.push(Move { step: *step, from, to });
+            }
+        }
         Event::Ended { state, stop } => {
             task.state = *state;
             task.stop = Some(stop.clone());
@@ -208,19 +232,36 @@ fn unblock(task: &mut Task, index: StepIndex, at: Timestamp, moves: &mut Vec<Mov
 }
 
 fn shift(task: &mut Task, index: StepIndex, phase: Phase, at: Timestamp, moves: &mut Vec<Move>) {
-    let Some(step) = task.steps.get_mut(usize::from(index)) else {
-        return;
-    };
-    let (from, to) = (place(&step.phase), place(&phase));
-    step.phase = phase;
-    step.since = at;
-    if from != to {
-        moves.push(Move { step: index, from, to });
+    let plan = Arc::clone(&task.plan);
+    if let Some(step) = task.steps.get_mut(usize::from(index)) {
+        let from = place(step);
+        enter(step, phase, at, plan.step(index));
+        let to = place(step);
+        if from != to {
+            moves.push(Move { step: index, from, to });
+        }
     }
 }
 
-fn place(phase: &Phase) -> Place {
-    match phase {
+/// Puts a step into a phase. A step that declares an action does not become ready: it
+/// comes to its next gate, and what it was granted before is over.
+fn enter(step: &mut Step, phase: Phase, at: Timestamp, spec: Option<&StepSpec>) {
+    let gated = spec.is_some_and(|spec| spec.action.is_some());
+    step.phase = match phase {
+        Phase::Ready | Phase::Gated if gated => {
+            step.gates += 1;
+            step.grant = None;
+            Phase::Gated
+        }
+        phase => phase,
+    };
+    step.since = at;
+}
+
+fn place(step: &Step) -> Place {
+    match &step.phase {
+        Phase::Gated => Place::Gated { gate: step.gates },
+        Phase::Ready if step.grant.is_some() => Place::Granted { gate: step.gates },
         Phase::Ready => Place::Ready,
         Phase::Running(lease) => Place::Leased { session: lease.session, token: lease.token },
         _ => Place::Nowhere,

@@ -7,7 +7,9 @@ use crate::payload::Payload;
 use crate::plan::{Plan, StepIndex};
 use crate::time::Span;
 
+use super::event::FailureCode;
 use super::partial::Partial;
+use super::state::StepGrant;
 
 /// A task to create.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +19,8 @@ pub struct NewTask {
     pub labels: BTreeMap<String, String>,
     pub plan: Plan,
     pub created_by: String,
+    /// Person behind `created_by`.
+    pub owner: String,
 }
 
 /// A command to an existing task. Those of agents name the lease by the session
@@ -55,6 +59,26 @@ pub enum Command {
     /// The session has expired or ended; whatever it held is free.
     SessionLost {
         session: SessionId,
+    },
+    /// The action of a gated step is granted.
+    OpenGate {
+        step: StepIndex,
+        /// The gate that the grant is for.
+        gate: u32,
+        grant: Box<StepGrant>,
+    },
+    /// The action of a gated step will not be granted: the step fails for good.
+    ShutGate {
+        step: StepIndex,
+        gate: u32,
+        code: FailureCode,
+        message: String,
+    },
+    /// What the step was, or would be, granted under has changed: ask anew.
+    Regate {
+        step: StepIndex,
+        gate: u32,
+        message: String,
     },
     /// Do what the time asks for.
     Tick,

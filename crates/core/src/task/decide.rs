@@ -24,7 +24,7 @@ pub fn create(new: NewTask, ctx: &Ctx) -> Event {
 }
 
 /// Creates a task that does `task` again, taking over what had succeeded.
-pub fn retry(task: &Task, created_by: &str, ctx: &Ctx) -> Result<Event, Refusal> {
+pub fn retry(task: &Task, created_by: &str, owner: &str, ctx: &Ctx) -> Result<Event, Refusal> {
     if !matches!(task.state, State::Failed | State::Canceled) {
         return Err(Refusal::TaskNotRetryable);
     }
@@ -36,6 +36,7 @@ pub fn retry(task: &Task, created_by: &str, ctx: &Ctx) -> Result<Event, Refusal>
         labels: task.labels.clone(),
         plan: (*task.plan).clone(),
         created_by: created_by.to_owned(),
+        owner: owner.to_owned(),
     };
     Ok(created(new, Some(task.id), reused, ctx))
 }
@@ -54,6 +55,7 @@ fn created(
         deadline: ctx.now.plus(new.plan.timeout()),
         plan: new.plan,
         created_by: new.created_by,
+        owner: new.owner,
         retry_of,
         reused,
     }))
@@ -113,6 +115,16 @@ pub fn decide(task: &Task, command: Command, ctx: &Ctx) -> Result<Vec<Event>, Re
             let agent = step.agent.clone().unwrap_or_default();
             Ok(vec![Event::Refused { step: lease.step, number, agent, message }])
         }),
+        Command::OpenGate { step, gate, grant } => {
+            let (_, state) = open_step(task, step)?;
+            let waits = state.gates == gate && state.phase == Phase::Gated;
+            Ok(waits.then_some(Event::Approved { step, grant }).into_iter().collect())
+        }
+        Command::ShutGate { step, gate, code, message } => Ok(shut(task, step, gate, code, message)),
+        Command::Regate { step, gate, message } => {
+            let waits = at_gate(task, step, gate);
+            Ok(waits.then_some(Event::Gated { step, message }).into_iter().collect())
+        }
         Command::SessionLost { session } => Ok(session_lost(task, session)),
         Command::Tick => Ok(tick(task, ctx)),
     }
@@ -217,6 +229,29 @@ fn failed(step: StepIndex, number: i64, failure: Failure, verdict: Result<Next, 
             ]
         }
     }
+}
+
+/// Whether the step waits at this gate, with its grant or without.
+fn at_gate(task: &Task, index: StepIndex, gate: u32) -> bool {
+    let step = task.step(index).filter(|_| !task.ended());
+    step.is_some_and(|step| {
+        let waits = step.phase == Phase::Gated || (step.phase == Phase::Ready && step.grant.is_some());
+        step.gates == gate && waits
+    })
+}
+
+/// Ends a step, and so its task, that does not get its yes.
+fn shut(task: &Task, index: StepIndex, gate: u32, code: FailureCode, message: String) -> Vec<Event> {
+    let Some(step) = task.step(index).filter(|_| at_gate(task, index, gate)) else {
+        return Vec::new();
+    };
+    let stop = match code {
+        FailureCode::ApprovalDenied => StopCode::ApprovalDenied,
+        FailureCode::ApprovalTimeout => StopCode::ApprovalTimeout,
+        _ => StopCode::ApprovalWithdrawn,
+    };
+    let failure = Failure { code, reason: String::new(), message, attempt: step.attempt };
+    failed(index, 0, failure, Err(stop))
 }
 
 fn session_lost(task: &Task, session: crate::SessionId) -> Vec<Event> {

@@ -12,7 +12,7 @@ use crate::stream::{Kind, StreamEvent};
 use crate::time::Timestamp;
 
 use super::partial::Partial;
-use super::state::State;
+use super::state::{State, StepGrant};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -41,6 +41,10 @@ pub enum Event {
     Failed { step: StepIndex, number: i64, failure: Failure, next: Next },
     /// A backoff is over.
     Readied { step: StepIndex },
+    /// What the step's grant was given under has changed: it waits for a new one.
+    Gated { step: StepIndex, message: String },
+    /// The step's action is granted.
+    Approved { step: StepIndex, grant: Box<StepGrant> },
     /// Always the last.
     Ended { state: State, stop: StopReason },
 }
@@ -59,6 +63,9 @@ pub struct Created {
     pub labels: BTreeMap<String, String>,
     pub plan: Plan,
     pub created_by: String,
+    /// Person behind `created_by`. Empty in tasks from before there were approvals.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
     pub deadline: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<TaskId>,
@@ -102,6 +109,9 @@ pub enum FailureCode {
     AttemptTimeout,
     ProgressTimeout,
     AgentLost,
+    ApprovalDenied,
+    ApprovalTimeout,
+    ApprovalWithdrawn,
 }
 
 /// What follows a failed attempt.
@@ -138,6 +148,9 @@ pub enum StopCode {
     AgentLost,
     Timeout,
     Canceled,
+    ApprovalDenied,
+    ApprovalTimeout,
+    ApprovalWithdrawn,
 }
 
 impl StopReason {

@@ -34,7 +34,7 @@ pub use decide::{create, decide, retry};
 pub use event::{Event, Failure, FailureCode, Next, StopCode, StopReason};
 pub use lease::LeaseToken;
 pub use partial::Partial;
-pub use state::{Closed, LastWord, Lease, Phase, Progress, State, Step, Task};
+pub use state::{Closed, LastWord, Lease, Phase, Progress, State, Step, StepGrant, Task};
 
 /// A step that loses its agent this often fails: something about it kills agents.
 pub const LOSSES_MAX: u32 = 10;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{SessionId, TaskId};
+use crate::approval::Level;
+use crate::digest::Digest;
+use crate::id::{ApprovalId, SessionId, TaskId};
 use crate::payload::Payload;
 use crate::plan::{Plan, StepIndex, StepSpec};
 use crate::time::Timestamp;
@@ -20,6 +22,8 @@ pub struct Task {
     pub labels: BTreeMap<String, String>,
     pub plan: Arc<Plan>,
     pub created_by: String,
+    /// Person behind `created_by`.
+    pub owner: String,
     pub retry_of: Option<TaskId>,
     pub created_at: Timestamp,
     pub deadline: Timestamp,
@@ -86,6 +90,27 @@ pub struct Step {
     pub closed: Option<Closed>,
     /// Output taken over from the task that this one retries.
     pub reused: bool,
+    /// Gates that the step has come to: each attempt at a declared action has its own.
+    pub gates: u32,
+    /// The yes that the step may be, or was last, given out under.
+    pub grant: Option<StepGrant>,
+}
+
+/// A yes to a step's action, as the task knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepGrant {
+    pub approval: ApprovalId,
+    /// Head of the approval's stream while the grant stands.
+    pub head: u64,
+    pub until: Timestamp,
+    /// What was granted: the declared action, or an edited one.
+    pub digest: Digest,
+    pub content: Digest,
+    /// Revision of the policy, and environment, that it was granted under.
+    pub policy: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub environment: String,
+    pub level: Level,
 }
 
 /// Where a step stands.
@@ -93,6 +118,8 @@ pub struct Step {
 pub enum Phase {
     /// Waits for other steps.
     Blocked,
+    /// Waits for a yes to its action.
+    Gated,
     /// Waits for an agent.
     Ready,
     /// Waits for its next attempt.
@@ -175,6 +202,14 @@ impl Task {
 }
 
 impl Step {
+    /// The approval that a step waits for, or may be given out under.
+    pub fn gate(&self, task: TaskId, index: StepIndex) -> Option<ApprovalId> {
+        match (&self.phase, &self.grant) {
+            (Phase::Gated, _) => Some(ApprovalId::of_gate(task, index, self.gates, self.since)),
+            (_, grant) => grant.as_ref().map(|grant| grant.approval),
+        }
+    }
+
     pub fn lease(&self) -> Option<&Lease> {
         match &self.phase {
             Phase::Running(lease) => Some(lease),

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::command::LeaseRef;
 use super::*;
 use crate::id::SessionId;
-use crate::plan::{Plan, RetryPolicy, StepIndex, StepSpec, Timeouts};
+use crate::plan::{Plan, RetryPolicy, StepAction, StepIndex, StepSpec, Timeouts};
 use crate::stream::Recorded;
 use crate::time::{Span, Timestamp};
 use crate::{Ctx, Refusal};
@@ -38,7 +38,46 @@ fn spec(key: &str, after: &[&str]) -> StepSpec {
             progress: Some(Span::from_secs(5)),
         },
         priority: 0,
+        action: None,
     }
+}
+
+/// The same with an action that needs a yes.
+fn gated(key: &str, after: &[&str]) -> StepSpec {
+    let digest = crate::Digest::of_content(b"action");
+    let action = Some(StepAction { digest, content: digest, kind: "command".into() });
+    StepSpec { action, ..spec(key, after) }
+}
+
+fn grant(gate: u8) -> Box<StepGrant> {
+    let digest = crate::Digest::of_content(b"action");
+    Box::new(StepGrant {
+        approval: crate::ApprovalId::new(&ctx(0, gate), 0),
+        head: 2,
+        until: Timestamp::from_micros(1_000_000),
+        digest,
+        content: digest,
+        policy: 1,
+        environment: String::new(),
+        level: crate::approval::Level::High,
+    })
+}
+
+fn open_gate(gate: u32) -> Command {
+    Command::OpenGate { step: 0, gate, grant: grant(gate as u8) }
+}
+
+fn shut_gate(gate: u32) -> Command {
+    let (code, message) = (FailureCode::ApprovalDenied, "no".to_owned());
+    Command::ShutGate { step: 0, gate, code, message }
+}
+
+fn regate(gate: u32) -> Command {
+    Command::Regate { step: 0, gate, message: "the policy has changed".into() }
+}
+
+fn two_gated() -> History {
+    History::new(Plan::new(vec![gated("a", &[]), spec("b", &["a"])], None).unwrap())
 }
 
 /// A task and everything that happened to it, with the places of its steps as
@@ -58,6 +97,7 @@ impl History {
             labels: BTreeMap::new(),
             plan,
             created_by: "t".into(),
+            owner: "ann".into(),
         };
         Self::open(create(new, &ctx(0, 1)))
     }
@@ -150,7 +190,11 @@ fn phases() -> Vec<(&'static str, History)> {
     failed.fail(0, "FATAL");
     let mut canceled = two();
     canceled.ask(Command::Cancel { comment: String::new(), if_revision: None }).unwrap();
+    let mut granted = two_gated();
+    granted.ask(open_gate(1)).unwrap();
     vec![
+        ("gated", two_gated()),
+        ("granted", granted),
         ("ready", ready),
         ("running", running),
         ("backoff", backoff),
@@ -209,6 +253,11 @@ fn every_phase_answers_every_command_as_the_table_says() {
         table += &run("failed", 0, &|_| fail(plain, "FLAKY"));
         table += &run("lost", 0, &|_| Command::SessionLost { session: session(1) });
         table += &run("cancel", 0, &|_| Command::Cancel { comment: String::new(), if_revision: None });
+        table += &run("open", 0, &|_| open_gate(1));
+        table += &run("open next", 0, &|_| open_gate(2));
+        table += &run("shut", 0, &|_| shut_gate(1));
+        table += &run("shut next", 0, &|_| shut_gate(2));
+        table += &run("regate", 0, &|_| regate(1));
         table += &run("tick early", 0, &|_| Command::Tick);
         table += &run("tick 7s", 7_000_000, &|_| Command::Tick);
         table += &run("tick 200s", 200_000_000, &|_| Command::Tick);
@@ -216,6 +265,38 @@ fn every_phase_answers_every_command_as_the_table_says() {
     }
     let expected = include_str!("transitions.txt");
     assert_eq!(table, expected, "\n{table}");
+}
+
+#[test]
+fn every_attempt_at_an_action_needs_a_yes_of_its_own() {
+    let mut history = two_gated();
+    let assign = || Command::Assign { step: 0, session: session(1), agent: "a".into() };
+    assert_eq!(history.ask(assign()), Err(Refusal::StepNotReady));
+    history.ask(open_gate(1)).unwrap();
+    assert_eq!(history.task.steps[0].grant.as_ref(), Some(&*grant(1)));
+    history.ask(assign()).unwrap();
+    history.ask(Command::SessionLost { session: session(1) }).unwrap();
+    assert_eq!(history.task.steps[0].phase, Phase::Gated, "a lost agent may have begun");
+    assert_eq!(history.ask(open_gate(1)), Ok(vec![]), "the first yes is used up");
+    assert_eq!(history.ask(assign()), Err(Refusal::StepNotReady));
+    history.ask(open_gate(2)).unwrap();
+    history.ask(assign()).unwrap();
+    history.fail(0, "FLAKY");
+    history.now = 2_000_000;
+    history.ask(Command::Tick).unwrap();
+    assert_eq!((&history.task.steps[0].phase, history.task.steps[0].gates), (&Phase::Gated, 3));
+}
+
+#[test]
+fn a_grant_that_holds_no_more_takes_the_step_back() {
+    let mut history = two_gated();
+    history.ask(open_gate(1)).unwrap();
+    assert_eq!(history.ask(regate(2)), Ok(vec![]), "of another gate");
+    history.ask(regate(1)).unwrap();
+    assert_eq!((&history.task.steps[0].phase, history.task.steps[0].gates), (&Phase::Gated, 2));
+    assert_eq!(history.ask(shut_gate(1)), Ok(vec![]), "a late no to what is over");
+    history.ask(shut_gate(2)).unwrap();
+    assert_eq!(history.task.stop.as_ref().map(|stop| stop.code), Some(StopCode::ApprovalDenied));
 }
 
 #[test]
@@ -341,9 +422,9 @@ fn progress_restarts_the_silence_and_nothing_else() {
 #[test]
 fn a_retry_takes_over_what_had_succeeded() {
     let (_, mut history) = phases().into_iter().find(|(name, _)| *name == "succeeded").unwrap();
-    assert_eq!(retry(&history.task, "u", &ctx(0, 2)), Err(Refusal::TaskNotRetryable), "it still runs");
+    assert_eq!(retry(&history.task, "u", "ann", &ctx(0, 2)), Err(Refusal::TaskNotRetryable), "it still runs");
     history.ask(Command::Cancel { comment: String::new(), if_revision: None }).unwrap();
-    let again = History::open(retry(&history.task, "u", &ctx(9, 2)).unwrap());
+    let again = History::open(retry(&history.task, "u", "ann", &ctx(9, 2)).unwrap());
     assert_eq!(again.task.retry_of, Some(history.task.id));
     assert_ne!(again.task.id, history.task.id);
     assert_eq!(again.task.step(0).unwrap().phase, Phase::Succeeded);

@@ -88,6 +88,7 @@ fn plan() -> Plan {
             waiting: None,
         },
         priority: 3,
+        action: None,
     };
     Plan::new(vec![spec("a", &[]), spec("b", &["a"]), spec("c", &["a"]), spec("d", &["b", "c"])], None)
         .unwrap()
@@ -137,7 +138,7 @@ proptest! {
         for (draws, wait, slot) in rounds {
             now += wait;
             let ctx = Ctx::new(Timestamp::from_micros(now), [now as u8; 32]);
-            let mut round = Round::new(base.clone(), ctx);
+            let mut round = Round::new(base.clone(), ctx, None);
             if base.is_none() {
                 let new = NewTask {
                     project: "p".into(),
@@ -145,6 +146,7 @@ proptest! {
                     labels: BTreeMap::new(),
                     plan: plan(),
                     created_by: "t".into(),
+        owner: "ann".into(),
                 };
                 round.create(task::create(new, &ctx));
             }
@@ -188,14 +190,15 @@ fn a_finished_step_frees_its_slot_for_the_next_in_the_same_commit() {
         labels: BTreeMap::new(),
         plan: plan(),
         created_by: "t".into(),
+        owner: "ann".into(),
     };
-    let mut round = Round::new(None, ctx);
+    let mut round = Round::new(None, ctx, None);
     round.create(task::create(new, &ctx));
     round.assign_ready(|_, _, _| Some((session(1), "a".to_owned())));
     let (task, _) = round.settle(Timestamp::from_micros(2)).unwrap();
 
     let complete = command(&task, (4, 0, 1));
-    let mut round = Round::new(Some(Arc::new(task)), ctx);
+    let mut round = Round::new(Some(Arc::new(task)), ctx, None);
     round.command(complete, 0).unwrap();
     let mut asked = Vec::new();
     round.assign_ready(|queue, freeing, _| {
@@ -217,8 +220,9 @@ fn a_timer_row_that_others_may_have_moved_is_not_relied_on() {
         labels: BTreeMap::new(),
         plan: plan(),
         created_by: "t".into(),
+        owner: "ann".into(),
     };
-    let mut round = Round::new(None, ctx);
+    let mut round = Round::new(None, ctx, None);
     round.create(task::create(new, &ctx));
     round.assign_ready(|_, _, _| Some((session(1), "a".to_owned())));
     let (task, _) = round.settle(ctx.now).unwrap();
@@ -226,7 +230,7 @@ fn a_timer_row_that_others_may_have_moved_is_not_relied_on() {
     let believed = Timer::Due(ctx.now.plus(Span::from_millis(100)));
 
     let fail = command(&task, (6, 0, 1));
-    let mut round = Round::new(Some(Arc::new(task)), ctx);
+    let mut round = Round::new(Some(Arc::new(task)), ctx, None);
     round.command(fail, 0).unwrap();
     let backoff = task::next_deadline(round.task().unwrap()).unwrap();
     assert!(backoff < ctx.now.plus(Span::from_secs(2)));

@@ -4,6 +4,7 @@
 
 mod world;
 
+mod approvals;
 mod calls;
 mod faults;
 mod races;

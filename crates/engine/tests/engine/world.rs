@@ -78,6 +78,8 @@ pub fn deaf() -> Arc<dyn Bus> {
 pub fn caller() -> Principal {
     Principal {
         subject: "tester".to_owned(),
+        person: "tester".to_owned(),
+        issuer: "test".to_owned(),
         roles: BTreeSet::from([Role::Admin]),
         scope: Scope::All,
         expires_at: None,
@@ -93,9 +95,10 @@ pub fn plan(steps: &[(&str, &[&str])]) -> TaskRequest {
         retry: RetryPolicy { initial_backoff: Span::from_millis(10), ..RetryPolicy::default() },
         timeouts: Timeouts::default(),
         priority: 0,
+        action: None,
     };
     let plan = Plan::new(steps.iter().map(spec).collect(), None).unwrap();
-    TaskRequest { display_name: String::new(), labels: BTreeMap::new(), plan }
+    TaskRequest { display_name: String::new(), labels: BTreeMap::new(), plan, actions: Vec::new() }
 }
 
 pub fn hello(slots: u32) -> Hello {

@@ -3,7 +3,7 @@
 use super::evaluate::{Call, Names};
 use super::grammar::field;
 use super::send;
-use super::table::{Does, Table};
+use super::table::{Does, Order, Table};
 use super::value::{HOLE, UNKNOWN_WORD, Value};
 use super::{Language, source};
 use crate::model::{Context, Effect, EffectKind, Found, Scope, Undo, Unresolved};
@@ -90,6 +90,12 @@ fn done(names: &Names<'_>, call: &Call<'_>, does: Does, first: &Value) -> Found 
             _ => written(names, first, Operation::Write),
         },
         Does::Chmod => chmod(names, call, first),
+        // What is given beside the address is sent.
+        Does::Get
+            if call.name.ends_with("urlopen") && (call.args.len() > 1 || call.named("data").is_some()) =>
+        {
+            send::requested(names, call, "POST", first)
+        }
         Does::Get => send::requested(names, call, "GET", first),
         Does::Send => send::sent(names, call, first),
         Does::SendUrl => match first.text().is_some_and(|text| text.starts_with("http")) {
@@ -163,8 +169,10 @@ fn argv(names: &Names<'_>, call: &Call<'_>, args: &[Value]) -> Found {
         (Language::Ruby, [line]) if !matches!(line, Value::List(_)) => command_line(names, line),
         (Language::Python, [program, rest @ ..]) if python_exec => {
             let mut all = vec![program.clone()];
+            // `execl(path, arg0, ...)`: the second names the process and does no more.
+            let spelled = usize::from(exec.starts_with("execl"));
             all.extend(
-                rest.iter().flat_map(|word| {
+                rest.iter().skip(spelled).flat_map(|word| {
                     spread(word).into_iter().skip(usize::from(matches!(word, Value::List(_))))
                 }),
             );
@@ -325,12 +333,6 @@ fn deleted(names: &Names<'_>, call: &Call<'_>, tree: bool, target: &Value) -> Fo
             found
         }
         Value::Text(text) if text.starts_with("/tmp/fresh") => located(names, text, Operation::Delete),
-        Value::Name(name) if !tree && temporary(name) => {
-            let why = "deletes a file that is named as temporary";
-            Effect::new(EffectKind::Delete, name, Scope::Temp, Undo::Easy, "code.delete.temporary", why)
-                .possible()
-                .into()
-        }
         _ => gap("code.delete.unknown", "what is deleted is only known when it runs"),
     }
 }
@@ -339,15 +341,6 @@ fn deleted(names: &Names<'_>, call: &Call<'_>, tree: bool, target: &Value) -> Fo
 fn built(text: &str, names: &Names<'_>) -> bool {
     path::locate(&format!("{text}/probe.log"), names.context).rebuildable
         && path::locate(&format!("{text}/probe.sqlite"), names.context).rebuildable
-}
-
-/// `tmpFile`, `temp_dir`: one single file is deleted at most.
-fn temporary(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name).to_lowercase();
-    last.starts_with("tmp")
-        || last.starts_with("temp") && !last.starts_with("template")
-        || last.ends_with("_tmp")
-        || last.ends_with("_temp")
 }
 
 fn moved(names: &Names<'_>, call: &Call<'_>) -> Found {
@@ -397,7 +390,10 @@ fn opened(names: &Names<'_>, call: &Call<'_>, target: &Value) -> Found {
         let line = target.partial();
         return command_line(names, &Value::Text(line.trim_start().trim_start_matches('|').to_owned()));
     }
-    let mode = call.named("mode").or_else(|| call.args.get(1)).and_then(Value::text).unwrap_or("r");
+    // A path's own `open` is told the mode first, and other things' perhaps none at all.
+    let place = usize::from(call.name != "?.open" && !call.name.ends_with("Path.open"));
+    let mode = call.named("mode").or_else(|| call.args.get(place)).and_then(Value::text).unwrap_or("r");
+    let mode = if mode.chars().all(|c| "rwaxbtU+".contains(c)) { mode } else { "r" };
     let operation = match mode {
         mode if mode.contains(['w', 'x', '+']) => Operation::Write,
         mode if mode.contains('a') => Operation::Append,
@@ -471,21 +467,11 @@ fn without_placeholders(text: &str) -> String {
 
 /// Ending the process within what serves requests ends the service.
 fn exited(names: &Names<'_>, call: &Call<'_>) -> Found {
-    let mut node = call.node;
-    while let Some(parent) = node.parent() {
-        let served = field(parent, &["function"])
-            .and_then(|function| field(function, &["property", "field", "attribute"]))
-            .is_some_and(|method| Table::get().server(names.written(method)))
-            && !names.written(parent).starts_with("process.");
-        let inside = field(parent, &["arguments"])
-            .is_some_and(|list| list.byte_range().contains(&call.node.start_byte()));
-        if served && inside {
-            let why = "a request ends the whole service";
-            return effect(EffectKind::Control, &call.name, Scope::System, Undo::Hard, "code.exit", why);
-        }
-        node = parent;
+    let why = "a request ends the whole service";
+    match names.served {
+        true => effect(EffectKind::Control, &call.name, Scope::System, Undo::Hard, "code.exit", why),
+        false => Found::default(),
     }
-    Found::default()
 }
 
 fn shown(call: &Call<'_>) -> Found {
@@ -504,12 +490,58 @@ fn shown(call: &Call<'_>) -> Found {
 
 /// `f.call(...)`, `f.apply(...)` of what is dangerous, and functions handed to others.
 fn indirect(names: &Names<'_>, call: &Call<'_>) -> Found {
+    if ordered(&call.name) {
+        let why = "orders an end or a removal from a service";
+        return effect(EffectKind::Delete, &call.name, Scope::Remote, Undo::Hard, "code.order", why);
+    }
     let Some((base, method)) = call.name.rsplit_once('.') else { return Found::default() };
+    if let Some(service) = Table::get().service(base) {
+        return told(service, method);
+    }
     let dangerous = Table::get().exact(names.language, base).is_some_and(|rule| rule.does.dangerous());
     match dangerous && matches!(method, "call" | "apply" | "bind" | "__call__") {
         true => gap("code.indirect", "calls what runs programs in a roundabout way"),
         false => Found::default(),
     }
+}
+
+/// What a service is told through its library.
+fn told(service: &str, method: &str) -> Found {
+    let (rule, scope) = ("code.service", Scope::Remote);
+    let small = method.to_lowercase();
+    if ["secret", "password", "credential"].iter().any(|word| small.contains(word)) {
+        let why = "touches what a service keeps secret";
+        return effect(
+            EffectKind::Credential,
+            &format!("{service} {method}"),
+            scope,
+            Undo::Nothing,
+            rule,
+            why,
+        );
+    }
+    match Table::get().order(method) {
+        Some(Order::Ends) => {
+            let why = "tells a service to end or remove something";
+            effect(EffectKind::Delete, &format!("{service} {method}"), scope, Undo::Hard, rule, why)
+        }
+        Some(Order::Changes) => {
+            let why = "tells a service to change something";
+            effect(EffectKind::Network, &format!("{service} {method}"), scope, Undo::Hard, rule, why)
+        }
+        None => Found::default(),
+    }
+}
+
+/// `DeleteBucketCommand`, as the cloud's own libraries name what they send.
+fn ordered(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let Some(order) = last.strip_suffix("Command") else { return false };
+    let ends = ["Delete", "Terminate", "Destroy", "Purge", "Remove", "Drop", "Deregister"];
+    let noun = |head: &&str| {
+        order.strip_prefix(*head).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    };
+    ends.iter().any(noun) && name.contains("aws-sdk")
 }
 
 fn handed(names: &Names<'_>, call: &Call<'_>) -> Found {

@@ -1,19 +1,25 @@
 //! From expressions to values, through imports and constants.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use tree_sitter::Node;
 
 use super::Language;
 use super::grammar::{self, Form, children, field, form};
+use super::scope::Frame;
 use super::table::{Does, Rule, Table};
-use super::value::{HOLE, Value};
+use super::texts::{braces, decoded, formatted, letters, unescaped, unhexed, unquoted};
+use super::value::{HOLE, SIZE_DEEP, Value};
 use crate::model::Context;
+use crate::work;
 
 /// Expressions within expressions that are followed.
 const DEEP: u8 = 48;
+/// Size of a call's answer that is kept.
+const ANSWER_MAX: usize = 256;
+/// Units of work of one expression.
+const EXPRESSION: usize = 150;
 
 /// What names stand for, at one place of the text.
 pub struct Names<'a> {
@@ -23,6 +29,15 @@ pub struct Names<'a> {
     pub bound: HashMap<String, Value>,
     /// Modules all of whose names are there (`from os import *`).
     pub stars: Vec<String>,
+    /// What calls answer, until a name stands for something else.
+    pub answers: RefCell<HashMap<usize, Value>>,
+    /// The functions that are walked right now, the innermost last.
+    pub frames: Vec<Frame>,
+    /// Names outside of functions that get several values, and those that functions change.
+    pub changing: HashSet<String>,
+    pub shared: HashSet<String>,
+    /// What is looked at right now serves requests.
+    pub served: bool,
 }
 
 /// A call, taken apart.
@@ -51,7 +66,18 @@ impl Call<'_> {
 
 impl<'a> Names<'a> {
     pub fn new(language: Language, text: &'a str, context: &'a Context) -> Self {
-        Self { language, text, context, bound: HashMap::new(), stars: Vec::new() }
+        Self {
+            language,
+            text,
+            context,
+            bound: HashMap::new(),
+            stars: Vec::new(),
+            answers: RefCell::default(),
+            frames: Vec::new(),
+            changing: HashSet::new(),
+            shared: HashSet::new(),
+            served: false,
+        }
     }
 
     pub fn written(&self, node: Node<'_>) -> &'a str {
@@ -63,13 +89,15 @@ impl<'a> Names<'a> {
     }
 
     fn deep(&self, node: Node<'_>, deep: u8) -> Value {
-        let Some(deep) = deep.checked_sub(1) else { return Value::Unknown };
+        let Some(deep) = deep.checked_sub(1).filter(|_| work::spend(EXPRESSION)) else {
+            return Value::Unknown;
+        };
         match form(node.kind()) {
             Form::Text => self.string(node, deep),
             Form::Name => self.named(self.written(node)),
             Form::Member => self.member(node, deep),
             Form::Index => self.index(node, deep),
-            Form::Call => self.call(node, deep).map_or(Value::Unknown, |call| self.result(&call)),
+            Form::Call => self.answered(node, deep),
             Form::Binary => self.binary(node, deep),
             Form::Unary => self.unary(node, deep),
             Form::List => self.list(node, deep),
@@ -81,10 +109,31 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// What a call answers; one within others is asked for by each of them.
+    fn answered(&self, node: Node<'_>, deep: u8) -> Value {
+        if let Some(value) = self.answers.borrow().get(&node.id()) {
+            return value.clone();
+        }
+        let value = self.call(node, deep).map_or(Value::Unknown, |call| self.result(&call));
+        // What was cut short by its depth is not kept, nor what takes much memory.
+        if deep >= DEEP / 2 && value.size(SIZE_DEEP).is_some_and(|size| size <= ANSWER_MAX) {
+            self.answers.borrow_mut().insert(node.id(), value.clone());
+        }
+        value
+    }
+
     fn named(&self, name: &str) -> Value {
         match self.bound.get(name) {
-            Some(value) => value.clone(),
+            Some(value) => {
+                // Copies of what is long are work as well.
+                work::spend(8 * value.size(SIZE_DEEP).unwrap_or_default());
+                match self.unsure(name) {
+                    true => value.clone().or(Value::Unknown),
+                    false => value.clone(),
+                }
+            }
             None => {
+                work::spend(self.stars.len() * EXPRESSION);
                 let plain = Table::get().plain(name);
                 let star = self.stars.iter().map(|module| format!("{module}.{plain}"));
                 let known = star.into_iter().find(|full| Table::get().exact(self.language, full).is_some());
@@ -292,7 +341,7 @@ impl<'a> Names<'a> {
         let function = bare(function);
         if form(function.kind()) == Form::Member {
             let (object, name) = grammar::member(function)?;
-            let receiver = object.map(|object| self.deep(object, deep));
+            let receiver = object.map(|object| self.picked(self.deep(object, deep)));
             let full = match &receiver {
                 Some(Value::Name(object)) => format!("{object}.{}", self.written(name)),
                 None => self.written(name).to_owned(),
@@ -300,10 +349,25 @@ impl<'a> Names<'a> {
             };
             return Some((full, receiver));
         }
-        match self.deep(function, deep) {
+        match self.picked(self.deep(function, deep)) {
             Value::Name(name) => Some((name, None)),
             _ => None,
         }
+    }
+
+    /// Of several ways the one that does most harm: which is called nobody knows.
+    fn picked(&self, value: Value) -> Value {
+        let Value::Either(ways) = value else { return value };
+        let harm = |way: &Value| match way {
+            Value::Name(name) => {
+                let rule = Table::get().exact(self.language, name);
+                let dangerous = rule.is_some_and(|rule| rule.does.dangerous());
+                1 + 2 * u8::from(dangerous) + u8::from(Table::get().sensitive(name))
+            }
+            Value::Process(_) => 2,
+            _ => 0,
+        };
+        ways.into_iter().max_by_key(harm).unwrap_or(Value::Unknown)
     }
 
     fn ruby_callee(&self, node: Node<'_>, deep: u8) -> Option<(String, Option<Value>)> {
@@ -344,8 +408,13 @@ impl<'a> Names<'a> {
         if let Some(Value::Process(words)) = &call.receiver {
             return appended(words, call);
         }
+        if whole_environment(call) {
+            return Value::Secret;
+        }
         let Some(rule) = Table::get().call(self.language, &call.name) else {
-            return Value::Unknown;
+            // What a service's library hands out speaks to the service as well.
+            let service = Table::get().service(&call.name);
+            return service.map_or(Value::Unknown, |package| Value::Name(format!("{package}.?")));
         };
         let first = call.at(rule.at).cloned().unwrap_or(Value::Unknown);
         self.answer(rule, call, first)
@@ -366,6 +435,10 @@ impl<'a> Names<'a> {
                 _ => first,
             },
             Does::Module => match first.text() {
+                // `__import__('a.b')` gives `a`, unless it is asked for names of `b`.
+                Some(module) if call.name == "__import__" && call.args.len() + call.named.len() == 1 => {
+                    Value::Name(module.split('.').next().unwrap_or(module).to_owned())
+                }
                 Some(module) => Value::Name(module.trim_start_matches("node:").to_owned()),
                 None => Value::Unknown,
             },
@@ -407,6 +480,14 @@ impl<'a> Names<'a> {
             _ => Value::Unknown,
         }
     }
+}
+
+/// All names and values of the environment in another form.
+fn whole_environment(call: &Call<'_>) -> bool {
+    let last = call.name.rsplit('.').next().unwrap_or(&call.name);
+    let own = call.receiver == Some(Value::Secret) && matches!(last, "items" | "values" | "copy");
+    let given = matches!(call.name.as_str(), "Object.entries" | "Object.values" | "Object.assign" | "dict");
+    own || given && call.args.contains(&Value::Secret)
 }
 
 /// Without parentheses and the like.
@@ -465,6 +546,9 @@ fn concatenated(separator: Option<&Value>, list: Option<&Value>) -> Value {
         _ => return Value::Unknown,
     };
     let separator = separator.and_then(Value::text).unwrap_or_default();
+    if !work::spend(separator.len().saturating_mul(list.len())) {
+        return Value::Unknown;
+    }
     Value::Text(list.iter().map(Value::partial).collect::<Vec<_>>().join(separator))
 }
 
@@ -481,90 +565,4 @@ fn split(call: &Call<'_>) -> Value {
         }
         None => Value::Unknown,
     }
-}
-
-/// `"..." % x`: what is put in is a hole, unless it is known.
-fn formatted(left: &Value, right: &Value) -> Value {
-    let Value::Text(pattern) = left else { return Value::Unknown };
-    let mut values = match right {
-        Value::List(values) => values.clone().into_iter(),
-        one => vec![one.clone()].into_iter(),
-    };
-    let mut text = String::new();
-    let mut letters = pattern.chars();
-    while let Some(letter) = letters.next() {
-        if letter != '%' {
-            text.push(letter);
-        } else if let Some(kind) = letters.by_ref().find(|c| c.is_ascii_alphabetic() || *c == '%') {
-            match kind {
-                '%' => text.push('%'),
-                _ => text.push_str(&values.next().map_or(HOLE.to_string(), |value| value.partial())),
-            }
-        }
-    }
-    Value::Text(text)
-}
-
-/// `"...{x}...".format(...)`: what is put in is a hole.
-fn braces(text: &str) -> String {
-    let mut parts = text.split('{');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        plain.push(HOLE);
-        plain.push_str(part.split_once('}').map_or("", |(_, rest)| rest));
-    }
-    plain
-}
-
-fn decoded(text: &str) -> Value {
-    let text = text.trim();
-    let bytes =
-        STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).or_else(|_| URL_SAFE.decode(text));
-    match bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
-        Some(text) => Value::Text(text),
-        None => Value::Unknown,
-    }
-}
-
-fn unhexed(text: &str) -> Value {
-    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok();
-    let bytes = digits.chunks(2).map(byte).collect::<Option<Vec<_>>>();
-    match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
-        Some(text) => Value::Text(text),
-        None => Value::Unknown,
-    }
-}
-
-fn letters(args: &[Value]) -> Value {
-    let letter = |value: &Value| value.text()?.parse::<u32>().ok().and_then(char::from_u32);
-    match args.iter().map(letter).collect::<Option<String>>() {
-        Some(text) => Value::Text(text),
-        None => Value::Unknown,
-    }
-}
-
-fn unquoted(text: &str) -> &str {
-    let text = text.trim_start_matches(['r', 'b', 'f', 'u', 'R', 'B', '#']).trim_end_matches('#');
-    let text = text.strip_prefix("\"\"\"").and_then(|text| text.strip_suffix("\"\"\"")).unwrap_or(text);
-    let quote = |c: char| matches!(c, '"' | '\'' | '`');
-    let inner = text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
-    inner.unwrap_or(text)
-}
-
-/// One escape of the usual kind.
-fn unescaped(escape: &str) -> String {
-    let rest = escape.strip_prefix('\\').unwrap_or(escape);
-    let code =
-        |digits: &str| u32::from_str_radix(digits.trim_matches(['{', '}']), 16).ok().and_then(char::from_u32);
-    let letter = match rest.chars().next() {
-        Some('n') => Some('\n'),
-        Some('t') => Some('\t'),
-        Some('r') => Some('\r'),
-        Some('x' | 'u' | 'U') => rest.get(1..).and_then(code),
-        Some('0'..='7') => u32::from_str_radix(rest, 8).ok().and_then(char::from_u32),
-        Some('\n') => None,
-        other => other,
-    };
-    letter.map(String::from).unwrap_or_default()
 }

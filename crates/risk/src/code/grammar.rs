@@ -1,26 +1,32 @@
 //! Trees, and how each language writes what the analyser looks for.
 
-use tree_sitter::{Node, Parser, Tree};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use tree_sitter::{Node, Tree};
 
 use super::Language;
+use crate::tree::{self, Grammar};
 
-/// The tree of a text; `None` for a language without a grammar.
-pub fn parsed(language: Language, text: &str) -> Option<Tree> {
-    let grammar = match language {
-        Language::Python => tree_sitter_python::LANGUAGE,
-        Language::JavaScript => tree_sitter_javascript::LANGUAGE,
-        Language::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT,
-        Language::Ruby => tree_sitter_ruby::LANGUAGE,
-        Language::Go => tree_sitter_go::LANGUAGE,
-        Language::Rust => tree_sitter_rust::LANGUAGE,
+/// The grammar of a language, if there is one.
+pub fn of(language: Language) -> Option<Grammar> {
+    Some(match language {
+        Language::Python => Grammar::Python,
+        Language::JavaScript => Grammar::JavaScript,
+        Language::TypeScript => Grammar::TypeScript,
+        Language::Ruby => Grammar::Ruby,
+        Language::Go => Grammar::Go,
+        Language::Rust => Grammar::Rust,
         Language::Perl | Language::Php | Language::Lua => return None,
-    };
-    let mut parser = Parser::new();
-    parser.set_language(&grammar.into()).ok()?;
+    })
+}
+
+/// The tree of a text; `None` where it takes too much work.
+pub fn parsed(language: Language, grammar: Grammar, text: &str) -> Option<Tree> {
     // Go ends a statement with its line.
     match language == Language::Go && !text.ends_with('\n') {
-        true => parser.parse(format!("{text}\n"), None),
-        false => parser.parse(text, None),
+        true => tree::parse(grammar, &format!("{text}\n")),
+        false => tree::parse(grammar, text),
     }
 }
 
@@ -44,8 +50,17 @@ pub enum Form {
     Other,
 }
 
+thread_local! {
+    /// Forms by where the grammar keeps the kind's name: nodes are asked many times.
+    static FORMS: RefCell<HashMap<usize, Form>> = RefCell::default();
+}
+
 /// The form of a kind of node, in any of the languages.
-pub fn form(kind: &str) -> Form {
+pub fn form(kind: &'static str) -> Form {
+    FORMS.with_borrow_mut(|forms| *forms.entry(kind.as_ptr() as usize).or_insert_with(|| named(kind)))
+}
+
+fn named(kind: &str) -> Form {
     match kind {
         "string"
         | "template_string"

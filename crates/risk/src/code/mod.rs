@@ -3,7 +3,9 @@
 //! - [`grammar`]: trees, and how each language writes calls, members, bindings, texts
 //! - [`value`]: what is known of an expression without running it
 //! - [`evaluate`]: from expressions to values, through imports and constants
+//! - [`scope`]: which variable a name stands for
 //! - [`walk`]: every call in order, with what is bound before it
+//! - [`texts`]: how texts are written, formatted, decoded
 //! - [`act`]: what a known call does
 //! - [`send`]: requests and connections
 //! - [`table`]: what calls are known
@@ -14,14 +16,23 @@
 mod act;
 mod evaluate;
 mod grammar;
+mod scope;
 mod send;
+#[cfg(test)]
+mod soundness;
 mod table;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod value;
 mod walk;
 
-use crate::model::{Context, DEPTH_MAX, Found, TEXT_MAX, Unresolved};
+use crate::model::{Context, DEPTH_MAX, Found, Unresolved};
+use crate::work;
+
+/// Bytes of code that are looked at: less than of other texts, as no grammar is slower where
+/// it loses its way.
+pub const CODE_MAX: usize = 48 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -58,18 +69,22 @@ impl Language {
 pub fn source(language: Language, text: &str, context: &Context) -> Found {
     let whole = 0..text.len();
     let gap = |rule: &str, why: &str| Found::from(Unresolved::new(rule, why)).at(&whole);
-    if text.len() > TEXT_MAX {
-        return gap("limit.text", "the text is longer than is looked at");
+    if text.len() > CODE_MAX {
+        return gap("limit.text", "the code is longer than is looked at");
     }
     if context.depth > DEPTH_MAX {
         return gap("limit.depth", "code lies too deep within other code");
     }
-    let Some(tree) = grammar::parsed(language, text) else {
+    let Some(grammar) = grammar::of(language) else {
         return gap("code.language", "no grammar for this language");
+    };
+    let _watch = work::watch();
+    let Some(tree) = grammar::parsed(language, grammar, text) else {
+        return gap("limit.work", "the code takes more looking at than is done");
     };
     let mut found = walk::effects(language, text, &tree, context);
     if tree.root_node().has_error() {
         found.extend(gap("code.unparsed", "the code could not be parsed"));
     }
-    found
+    work::close(found)
 }

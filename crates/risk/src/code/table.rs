@@ -93,6 +93,23 @@ struct Row {
 struct Written {
     call: Vec<Row>,
     sensitive: Sensitive,
+    services: Services,
+}
+
+/// What is known of services' libraries.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Services {
+    packages: Vec<String>,
+    ends: HashSet<String>,
+    changes: HashSet<String>,
+}
+
+/// What a service is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Ends,
+    Changes,
 }
 
 #[derive(Default, Deserialize)]
@@ -109,6 +126,7 @@ struct Sensitive {
 pub struct Table {
     calls: HashMap<&'static str, HashMap<String, Rule>>,
     sensitive: Sensitive,
+    services: Services,
 }
 
 impl Table {
@@ -128,7 +146,7 @@ impl Table {
                 known.extend(row.names.iter().map(|name| (name.clone(), rule)));
             }
         }
-        Ok(Self { calls, sensitive: written.sensitive })
+        Ok(Self { calls, sensitive: written.sensitive, services: written.services })
     }
 
     /// The rule of a full name.
@@ -159,6 +177,26 @@ impl Table {
     pub fn sensitive(&self, name: &str) -> bool {
         self.sensitive.names.contains(name.split('.').next().unwrap_or(name))
             || self.sensitive.transparent.contains(name)
+    }
+
+    /// The package of a service that a full name begins with.
+    pub fn service<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let package = name.split('.').next().unwrap_or(name);
+        let known = |known: &String| match known.strip_suffix('*') {
+            Some(head) => package.starts_with(head),
+            None => package == known,
+        };
+        self.services.packages.iter().any(known).then_some(package)
+    }
+
+    /// What a method of a service's library tells the service.
+    pub fn order(&self, method: &str) -> Option<Order> {
+        let verb = crate::http::verb(method);
+        match (self.services.ends.contains(&verb), self.services.changes.contains(&verb)) {
+            (true, _) => Some(Order::Ends),
+            (_, true) => Some(Order::Changes),
+            _ => None,
+        }
     }
 
     pub fn environment(&self, name: &str) -> bool {

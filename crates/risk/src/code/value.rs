@@ -1,14 +1,18 @@
 //! What is known of an expression without running it.
 
+use crate::work;
+
 /// Stands for an unknown part within a text.
 pub const HOLE: char = '\u{1a}';
 /// What an unknown word of a command line becomes: a variable, which no analyser expands.
 pub const UNKNOWN_WORD: &str = "$unresolved";
 /// Largest and deepest value that a name keeps.
 const SIZE_MAX: usize = 16 * 1024;
-const SIZE_DEEP: u8 = 24;
+pub const SIZE_DEEP: u8 = 24;
 /// Most ways that an expression may come out.
 const EITHER_MAX: usize = 8;
+/// Units of work of joining two values, or of one element.
+const JOIN: usize = 100;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -63,7 +67,7 @@ impl Value {
     }
 
     /// Bytes of texts and count of values; `None` where it lies too deep.
-    fn size(&self, deep: u8) -> Option<usize> {
+    pub fn size(&self, deep: u8) -> Option<usize> {
         let deep = deep.checked_sub(1)?;
         match self {
             Self::Text(text) | Self::Name(text) => Some(text.len()),
@@ -98,28 +102,36 @@ impl Value {
             Self::Either(others) => ways.extend(others),
             one => ways.push(one),
         }
-        ways.truncate(EITHER_MAX);
-        Self::Either(ways)
+        // A way that is left out might be the one that does harm.
+        if ways.len() > EITHER_MAX { Self::Unknown } else { Self::Either(ways) }
     }
 
     /// Two texts in a row, or two lists.
     pub fn joined(&self, other: &Self) -> Self {
+        if !work::spend(JOIN) {
+            return Self::Unknown;
+        }
         match (self, other) {
             (Self::List(first), Self::List(second)) => {
+                work::spend(first.len().saturating_add(second.len()) * JOIN);
                 Self::List(first.iter().chain(second).cloned().collect())
             }
             (Self::Either(ways), other) => Self::each(ways, |way| way.joined(other)),
             (first, Self::Either(ways)) => Self::each(ways, |way| first.joined(way)),
             (Self::Secret, _) | (_, Self::Secret) => Self::Secret,
             (Self::Text(_) | Self::Temp, _) | (_, Self::Text(_) | Self::Temp) => {
-                Self::Text(format!("{}{}", self.partial(), other.partial()))
+                let text = format!("{}{}", self.partial(), other.partial());
+                work::spend(text.len());
+                if text.len() > SIZE_MAX { Self::Unknown } else { Self::Text(text) }
             }
             _ => Self::Unknown,
         }
     }
 
     fn each(ways: &[Self], one: impl Fn(&Self) -> Self) -> Self {
-        Self::Either(ways.iter().map(one).collect())
+        let mut all = ways.iter().map(one);
+        let first = all.next().unwrap_or(Self::Unknown);
+        all.fold(first, Self::or)
     }
 
     /// Whether anything of the environment is in it.

@@ -6,36 +6,70 @@ use super::Language;
 use super::act;
 use super::evaluate::Names;
 use super::grammar::{self, Form, children, field, form};
+use super::scope;
 use super::table::Table;
 use super::value::{HOLE, Value};
 use crate::model::{Context, Found, Unresolved};
 use crate::shell;
+use crate::work;
 
 /// Most nodes that are looked at; a text has fewer than its bytes.
 const NODES_MAX: usize = 20_000;
+/// Units of work of one.
+const NODE: usize = 200;
+
+/// A node to be looked at, or the end of a function.
+enum Step<'t> {
+    Look { node: Node<'t>, branch: u32, served: bool },
+    Leave,
+}
 
 /// What running the text does. The stack is a list, so that depth costs no stack.
 pub fn effects(language: Language, text: &str, tree: &Tree, context: &Context) -> Found {
     let mut names = Names::new(language, text, context);
+    scope::survey(&mut names, tree);
     let mut found = Found::default();
-    let mut waiting = vec![(tree.root_node(), 0_u32)];
+    let mut waiting = vec![Step::Look { node: tree.root_node(), branch: 0, served: false }];
     let mut seen = 0;
-    while let Some((node, branch)) = waiting.pop() {
+    while let Some(step) = waiting.pop() {
+        let Step::Look { node, branch, served } = step else {
+            names.leave();
+            continue;
+        };
         seen += 1;
-        if seen > NODES_MAX {
+        if seen > NODES_MAX || !work::spend(NODE) {
             found.gap(Unresolved::new("limit.nodes", "the code is larger than is looked at"));
             break;
         }
+        if scope::function(language, node.kind()) {
+            names.enter(node);
+            waiting.push(Step::Leave);
+        }
         bind(&mut names, node, branch > 0);
+        names.served = served;
         match form(node.kind()) {
             Form::Call => found.extend(called(&mut names, node).at(&node.byte_range())),
             Form::Command => found.extend(command(&names, node).at(&node.byte_range())),
             _ => {}
         }
         let branch = branch + u32::from(grammar::branches(node.kind()));
-        waiting.extend(children(node).into_iter().rev().map(|child| (child, branch)));
+        let calls = form(node.kind()) == Form::Call;
+        let serves = calls.then(|| serves(&names, node)).flatten().map(|list| list.id());
+        let below = |node: Node<'_>| served || serves == Some(node.id());
+        let looks =
+            children(node).into_iter().rev().map(|node| Step::Look { node, branch, served: below(node) });
+        waiting.extend(looks);
     }
     found
+}
+
+/// The arguments of a call that makes them serve requests.
+fn serves<'t>(names: &Names<'_>, node: Node<'t>) -> Option<Node<'t>> {
+    let method = field(field(node, &["function"])?, &["property", "field", "attribute"])?;
+    let object = field(node, &["function"]).and_then(|function| field(function, &["object"]));
+    let own = object.is_some_and(|object| names.written(object) == "process");
+    let list = field(node, &["arguments"])?;
+    (Table::get().server(names.written(method)) && !own).then_some(list)
 }
 
 fn called(names: &mut Names<'_>, node: Node<'_>) -> Found {
@@ -46,7 +80,7 @@ fn called(names: &mut Names<'_>, node: Node<'_>) -> Found {
         let object = field(node, &["function"]).and_then(|function| field(function, &["value"]));
         if let Some(object) = object.filter(|object| form(object.kind()) == Form::Name) {
             let value = names.result(&call);
-            names.bound.insert(names.written(object).to_owned(), value.bounded());
+            names.bind(names.written(object), value, false);
         }
     }
     found
@@ -75,11 +109,12 @@ fn bind(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
         | "named_expression" => {
             let sides = (field(node, &["left", "name"]), field(node, &["right", "value"]));
             if let (Some(left), Some(right)) = sides {
-                assign(names, left, right, branch);
+                let value = names.value(right);
+                give(names, left, value, How { branch, declares: node.kind() == "short_var_declaration" });
             }
         }
         "augmented_assignment" | "augmented_assignment_expression" | "operator_assignment" => {
-            grow(names, node)
+            grow(names, node, branch)
         }
         "variable_declarator"
         | "var_spec"
@@ -89,7 +124,8 @@ fn bind(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
         | "static_item" => {
             let sides = (field(node, &["name", "pattern"]), field(node, &["value"]));
             if let (Some(left), Some(right)) = sides {
-                assign(names, left, right, branch);
+                let value = names.value(right);
+                give(names, left, value, How { branch: false, declares: true });
             }
         }
         "with_item" | "as_pattern" => {
@@ -98,48 +134,50 @@ fn bind(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
             if let (Some(value), Some(alias)) = (parts.first(), alias) {
                 let name = names.written(alias).to_owned();
                 let value = names.value(*value);
-                names.bound.insert(name, value.bounded());
+                names.bind(&name, value, true);
             }
         }
-        "for_statement" | "for_in_clause" => looped(names, node),
+        "for_statement" | "for_in_clause" | "for_in_statement" | "range_clause" => looped(names, node),
+        "global_statement" | "nonlocal_statement" => names.disown(node),
         _ => {}
     }
 }
 
-fn assign(names: &mut Names<'_>, left: Node<'_>, right: Node<'_>, branch: bool) {
-    let value = names.value(right);
-    give(names, left, value, branch);
+/// How a value is given: perhaps only sometimes, perhaps to a new name.
+#[derive(Clone, Copy)]
+struct How {
+    branch: bool,
+    declares: bool,
 }
 
-fn give(names: &mut Names<'_>, left: Node<'_>, value: Value, branch: bool) {
+fn give(names: &mut Names<'_>, left: Node<'_>, value: Value, how: How) {
     match left.kind() {
-        "object_pattern" => unpack(names, left, &value),
+        "object_pattern" => unpack(names, left, &value, how),
         "expression_list" | "pattern_list" | "tuple_pattern" | "left_assignment_list" | "array_pattern" => {
             let each = children(left);
             let values = match value {
                 // `x, err := f()`: the first is what counts.
                 Value::List(values) if values.len() == each.len() => values,
+                Value::Secret => vec![Value::Secret; each.len()],
                 Value::List(mut values) if values.len() == 1 => vec![values.pop().unwrap_or(Value::Unknown)],
                 other => vec![other],
             };
             let values = values.into_iter().chain(std::iter::repeat(Value::Unknown));
-            each.into_iter().zip(values).for_each(|(name, value)| give(names, name, value, branch));
+            each.into_iter().zip(values).for_each(|(name, value)| give(names, name, value, how));
         }
         _ => {
             let name = names.written(left).trim_start_matches("mut ").to_owned();
-            let before = names.bound.get(&name).cloned();
-            let value = match (branch, before) {
+            let value = match (how.branch, names.bound.get(&name).cloned()) {
                 (true, Some(before)) => before.or(value),
                 _ => value,
             };
-            // What a free name stands for is not known better by an unknown value of itself.
-            names.bound.insert(name, value.bounded());
+            names.bind(&name, value, how.declares);
         }
     }
 }
 
 /// `const { exec, spawn: run } = require('child_process')`.
-fn unpack(names: &mut Names<'_>, pattern: Node<'_>, value: &Value) {
+fn unpack(names: &mut Names<'_>, pattern: Node<'_>, value: &Value, how: How) {
     for part in children(pattern) {
         let (key, name) = match (field(part, &["key"]), field(part, &["value"])) {
             (Some(key), Some(name)) => (names.written(key), names.written(name)),
@@ -154,15 +192,18 @@ fn unpack(names: &mut Names<'_>, pattern: Node<'_>, value: &Value) {
             Value::Secret if !Table::get().harmless(key) => Value::Secret,
             _ => Value::Unknown,
         };
-        names.bound.insert(name.to_owned(), member.bounded());
+        names.bind(name, member, how.declares);
     }
 }
 
 /// `x += y`.
-fn grow(names: &mut Names<'_>, node: Node<'_>) {
+fn grow(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
     if let (Some(left), Some(right)) = (field(node, &["left"]), field(node, &["right"])) {
-        let value = names.value(left).joined(&names.value(right));
-        names.bound.insert(names.written(left).to_owned(), value.bounded());
+        let before = names.value(left);
+        let grown = before.joined(&names.value(right));
+        // It may grow never, once, or with each round.
+        let value = if branch { before.or(grown).or(Value::Unknown) } else { grown };
+        names.bind(names.written(left), value, false);
     }
 }
 
@@ -174,11 +215,12 @@ fn looped(names: &mut Names<'_>, node: Node<'_>) {
             Value::Secret => Value::Secret,
             _ => Value::Unknown,
         };
-        give(names, left, value, false);
+        give(names, left, value, How { branch: false, declares: true });
     }
 }
 
 fn import(names: &mut Names<'_>, node: Node<'_>) {
+    names.answers.get_mut().clear();
     match (names.language, node.kind()) {
         (Language::Python, "import_statement") => python(names, node),
         (Language::Python, _) => python_from(names, node),
@@ -203,7 +245,7 @@ fn python(names: &mut Names<'_>, node: Node<'_>) {
             module.clone()
         };
         let name = alias.split('.').next().unwrap_or(&alias).to_owned();
-        names.bound.insert(name, Value::Name(Table::get().plain(&value).to_owned()));
+        names.bind(&name, Value::Name(Table::get().plain(&value).to_owned()), true);
     }
 }
 
@@ -224,7 +266,7 @@ fn python_from(names: &mut Names<'_>, node: Node<'_>) {
         }
         let (name, alias) = aliased(names, part);
         let full = format!("{written}.{name}");
-        names.bound.insert(alias, Value::Name(Table::get().plain(&full).to_owned()));
+        names.bind(&alias, Value::Name(Table::get().plain(&full).to_owned()), true);
     }
 }
 
@@ -238,10 +280,10 @@ fn javascript(names: &mut Names<'_>, node: Node<'_>) {
                 let (name, alias) = aliased(names, part);
                 let alias = if field(part, &["alias"]).is_some() { alias } else { name.clone() };
                 let value = if name == "default" { module.clone() } else { format!("{module}.{name}") };
-                names.bound.insert(alias, Value::Name(value));
+                names.bind(&alias, Value::Name(value), true);
             }
             "identifier" => {
-                names.bound.insert(names.written(part).to_owned(), Value::Name(module.clone()));
+                names.bind(names.written(part), Value::Name(module.clone()), true);
             }
             "import_clause" | "named_imports" | "namespace_import" | "import_require_clause" => {
                 waiting.extend(children(part))
@@ -259,10 +301,10 @@ fn go(names: &mut Names<'_>, node: Node<'_>) {
     match field(node, &["name"]).map(|name| names.written(name)) {
         Some(".") => names.stars.push(package),
         Some(alias) => {
-            names.bound.insert(alias.to_owned(), Value::Name(package));
+            names.bind(alias, Value::Name(package), true);
         }
         None => {
-            names.bound.insert(package.clone(), Value::Name(package));
+            names.bind(&package.clone(), Value::Name(package), true);
         }
     }
 }
@@ -278,10 +320,7 @@ fn rust(names: &mut Names<'_>, tree: Node<'_>, before: &str, deep: u8) {
         "use_as_clause" => {
             if let (Some(path), Some(alias)) = (field(tree, &["path"]), field(tree, &["alias"])) {
                 let value = full(names.written(path));
-                names.bound.insert(
-                    names.written(alias).to_owned(),
-                    Value::Name(Table::get().plain(&value).to_owned()),
-                );
+                names.bind(names.written(alias), Value::Name(Table::get().plain(&value).to_owned()), true);
             }
         }
         "scoped_use_list" => {
@@ -300,9 +339,9 @@ fn rust(names: &mut Names<'_>, tree: Node<'_>, before: &str, deep: u8) {
             let name = value.rsplit('.').next().unwrap_or(&value).to_owned();
             if name == "self" {
                 let module = before.rsplit('.').next().unwrap_or(before).to_owned();
-                names.bound.insert(module, Value::Name(Table::get().plain(before).to_owned()));
+                names.bind(&module, Value::Name(Table::get().plain(before).to_owned()), true);
             } else {
-                names.bound.insert(name, Value::Name(Table::get().plain(&value).to_owned()));
+                names.bind(&name, Value::Name(Table::get().plain(&value).to_owned()), true);
             }
         }
     }

@@ -27,6 +27,7 @@ use crate::path;
 use address::{Address, Reach};
 use request::Request;
 use table::Table;
+pub use table::verb;
 
 #[derive(Clone, Debug, Default)]
 pub struct Call<'a> {

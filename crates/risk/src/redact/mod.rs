@@ -13,6 +13,7 @@ mod secret;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Something to be hidden.
@@ -40,15 +41,16 @@ pub fn text(text: &str) -> String {
 
 /// What would be hidden, in order, none over another; secrets go first.
 pub fn marks(text: &str) -> Vec<Mark> {
-    let mut marks: Vec<Mark> = Vec::new();
+    // By where they begin: of the marks kept, none reaches over another.
+    let mut marks: BTreeMap<usize, Mark> = BTreeMap::new();
     for mark in secret::marks(text).into_iter().chain(personal::marks(text)) {
-        let free = |other: &Mark| mark.range.end <= other.range.start || other.range.end <= mark.range.start;
-        if mark.range.start < mark.range.end && marks.iter().all(free) {
-            marks.push(mark);
+        let Range { start, end } = mark.range;
+        let before = marks.range(..end).next_back();
+        if start < end && before.is_none_or(|(_, before)| before.range.end <= start) {
+            marks.insert(start, mark);
         }
     }
-    marks.sort_by_key(|mark| mark.range.start);
-    marks
+    marks.into_values().collect()
 }
 
 /// Whether a secret is in the text.

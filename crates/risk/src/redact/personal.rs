@@ -45,22 +45,41 @@ pub fn marks(text: &str) -> Vec<Mark> {
     let kept = kept(text);
     let mut marks = Vec::new();
     for (kind, regex) in shapes() {
-        for found in regex.find_iter(text) {
+        let mut at = 0;
+        while let Some(found) = regex.find_at(text, at) {
             let range = found.range();
-            let spared = kept.iter().any(|kept| range.start < kept.end && kept.start < range.end);
-            let alone = alone(text, &range, kind);
-            let fits = |range: &Range<usize>| text.get(range.clone()).is_some_and(|part| holds(kind, part));
-            if !alone || spared && *kind != "email" {
-                continue;
-            }
-            if fits(&range) {
-                marks.push(Mark { range, kind: Cow::Borrowed(kind) });
-            } else if let Some(shorter) = (*kind == "iban").then(|| shortened(text, &range)).flatten() {
-                marks.push(Mark { range: shorter, kind: Cow::Borrowed(kind) });
-            }
+            // Those kept lie in order, none over another.
+            let next = kept.partition_point(|kept| kept.end <= range.start);
+            let spared = kept.get(next).is_some_and(|kept| kept.start < range.end) && *kind != "email";
+            let held = held(text, &range, kind).filter(|_| !spared);
+            at = held.as_ref().map_or_else(|| behind(text, &range, kind), |held| held.end);
+            marks.extend(held.map(|range| Mark { range, kind: Cow::Borrowed(kind) }));
         }
     }
     marks
+}
+
+/// What of a candidate is of its kind.
+fn held(text: &str, range: &Range<usize>, kind: &str) -> Option<Range<usize>> {
+    if !alone(text, range, kind) {
+        return None;
+    }
+    match text.get(range.clone()).is_some_and(|part| holds(kind, part)) {
+        true => Some(range.clone()),
+        false => (kind == "iban").then(|| shortened(text, range)).flatten(),
+    }
+}
+
+/// Where to look on behind what is none. Numbers in a row: another may begin with the second.
+fn behind(text: &str, range: &Range<usize>, kind: &str) -> usize {
+    let part = text.get(range.clone()).unwrap_or_default();
+    match kind {
+        "card" | "iban" | "phone" => {
+            let head = part.find(|c: char| !c.is_alphanumeric()).filter(|head| *head > 0);
+            range.start + head.unwrap_or(part.len())
+        }
+        _ => range.end,
+    }
 }
 
 /// An IBAN with blanks may have swallowed the words behind it.
@@ -87,7 +106,8 @@ fn alone(text: &str, range: &Range<usize>, kind: &str) -> bool {
         .get(..range.start)
         .is_some_and(|text| text.ends_with(' ') && text.trim_end().ends_with(|c: char| c.is_ascii_digit()));
     let digit_after = after == Some(' ') && next.is_some_and(|c| c.is_ascii_digit());
-    if kind == "phone" && (digit_before || digit_after) {
+    let plus = text.get(range.start..).is_some_and(|text| text.starts_with('+'));
+    if kind == "phone" && (digit_before && !plus || digit_after) {
         return false;
     }
     let number_after = after == Some('.') && next.is_some_and(|c| c.is_ascii_digit());

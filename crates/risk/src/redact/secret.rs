@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use super::Mark;
 
+/// Least entropy of any secret, in bits a character: `xxxx...` is none.
+const ENTROPY_MIN: f64 = 1.5;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -72,10 +75,15 @@ pub fn marks(text: &str) -> Vec<Mark> {
     for (shape, regex) in table.shapes.iter().filter(|(shape, _)| text.contains(&shape.word)) {
         let Some(regex) = regex.get_or_init(|| Regex::new(&shape.shape).ok()) else { continue };
         for found in regex.captures_iter(text) {
-            let Some(value) = found.get(1).filter(|value| entropy(value.as_str()) >= shape.entropy) else {
+            let Some(value) =
+                found.get(1).filter(|value| entropy(value.as_str()) >= shape.entropy.max(ENTROPY_MIN))
+            else {
                 continue;
             };
-            if shape.name == "url-password" && stand_in(value.as_str()) {
+            // Examples write words where a login's password would be.
+            let login = matches!(shape.name.as_str(), "url-password" | "curl-user");
+            let word = shape.name == "curl-user" && !value.as_str().contains(|c: char| c.is_ascii_digit());
+            if login && (word || stand_in(value.as_str())) {
                 continue;
             }
             marks.push(Mark { range: value.range(), kind: Cow::Owned(format!("secret:{}", shape.name)) });
@@ -105,10 +113,14 @@ fn named(text: &str, table: &Table) -> Vec<Mark> {
 /// Whether a value only stands where a secret would be.
 fn stand_in(value: &str) -> bool {
     let value = value.to_lowercase();
-    let known = Table::get()
-        .named
-        .as_ref()
-        .is_some_and(|(named, _)| named.stand_ins.iter().any(|word| value.contains(word.as_str())));
+    // A plain word says so only where it is a good part of the value.
+    let says = |word: &String| {
+        let plain =
+            word.chars().all(|c| c.is_ascii_alphabetic()) && word.chars().any(|c| !word.starts_with(c));
+        value.contains(word.as_str())
+            && (!plain || word.len() * 3 >= value.len() || value.starts_with(word.as_str()))
+    };
+    let known = Table::get().named.as_ref().is_some_and(|(named, _)| named.stand_ins.iter().any(says));
     known
         || value.starts_with(['$', '%', '[', '*'])
         || value.chars().all(|c| c == 'x' || c == '*' || c == '.')

@@ -35,6 +35,31 @@ fn personal_data_becomes_tokens() {
 }
 
 #[test]
+fn data_in_a_row_is_found_one_after_the_other() {
+    check(&[
+        ("2 cards: 12 4111 1111 1111 1111, 5500 0055 5555 5559", "2 cards: 12 [card], [card]"),
+        ("+44 20 7946 0958 +49 30 901820 and (555) 123-4567", "[phone] [phone] and [phone]"),
+        ("GB82 WEST 1234 5698 7654 32 DE89 3704 0044 0532 0130 00", "[iban] [iban]"),
+        ("123-45-6789 987-65-4320 219-09-9999", "[ssn] 987-65-4320 [ssn]"),
+    ]);
+}
+
+#[test]
+fn ids_and_times_stay() {
+    for given in [
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "01J9Z6X8QK3M7N5P4R2T1V0W9Y and 01HZXK5V9Q",
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12: fixed",
+        "at=1731000000123 took=15ms",
+        "[1731000000123, 1731000000456]",
+        "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+    ] {
+        assert_eq!(text(given), given);
+    }
+}
+
+#[test]
 fn numbers_of_things_stay() {
     let kept = [
         "at 1731000000123 ms",

@@ -1,6 +1,7 @@
 //! Brace expansion, over marks that the reader of words leaves for braces nobody quoted.
 
 use super::stream::UNKNOWN;
+use crate::work;
 
 /// Braces that nobody quoted, until they are expanded.
 pub const OPEN: char = '\u{E001}';
@@ -33,6 +34,10 @@ pub fn braces(field: &str) -> Vec<String> {
 /// The words of the first brace that can be expanded.
 fn first_brace(word: &str) -> Option<Vec<String>> {
     for (open, _) in word.match_indices(OPEN) {
+        // Braces that nothing closes are looked for to the end of the word, each.
+        if !work::spend(2 * (word.len() - open)) {
+            return None;
+        }
         let (mut depth, mut cuts, mut close) = (0, vec![open], None);
         for (at, c) in word.get(open..)?.char_indices() {
             match c {

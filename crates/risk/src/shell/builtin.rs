@@ -14,6 +14,55 @@ const QUIET: [&str; 34] = [
     "times", "caller", "logout", "help", "dirs", "suspend", "sleep", "which", "unalias", "bind",
 ];
 
+/// Builtins that work out the indices of arrays, and run substitutions within them.
+const SUMS: [&str; 10] = ["test", "[", "[[", "let", "read", "printf", "declare", "typeset", "local", "unset"];
+
+/// Builtins that take a command to be run later, or another file for a name.
+const HANDLERS: [&str; 4] = ["bind", "complete", "compgen", "hash"];
+
+/// Whether the shell itself knows a command of this name.
+pub fn is(name: &str) -> bool {
+    const LOUD: [&str; 26] = [
+        "echo",
+        "printf",
+        "pwd",
+        "cd",
+        "pushd",
+        "popd",
+        "chdir",
+        "eval",
+        "source",
+        ".",
+        "alias",
+        "trap",
+        "read",
+        "readarray",
+        "mapfile",
+        "set",
+        "shift",
+        "export",
+        "declare",
+        "local",
+        "readonly",
+        "typeset",
+        "unset",
+        "history",
+        "enable",
+        "exec",
+    ];
+    QUIET.contains(&name) || LOUD.contains(&name)
+}
+
+/// `a[$(...)]` that is no longer quoted.
+pub fn runs_in_index(text: &str) -> bool {
+    text.match_indices('[').any(|(at, _)| {
+        let (name, index) = text.split_at(at);
+        let index = index.split(']').next().unwrap_or(index);
+        name.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && (index.contains("$(") || index.contains('`'))
+    })
+}
+
 impl State {
     /// `None` for what is no builtin.
     pub fn builtin(
@@ -23,6 +72,16 @@ impl State {
         stdin: &Stream,
         span: &Range<usize>,
     ) -> Option<Stream> {
+        if SUMS.contains(&name) && words.iter().any(|word| runs_in_index(word)) {
+            self.gap(
+                "shell.index",
+                "A substitution within an index is run where it is worked out.",
+                span.clone(),
+            );
+        }
+        if HANDLERS.contains(&name) {
+            self.handler(name, words, span);
+        }
         if QUIET.contains(&name) {
             return Some(Stream::unknown(Origin::Local));
         }
@@ -47,7 +106,7 @@ impl State {
             "unset" => {
                 for word in words.iter().filter(|word| !word.starts_with('-')) {
                     self.environment(word, &[], span);
-                    self.vars.insert(word.clone(), vec![String::new()]);
+                    self.vars.one(word, String::new());
                 }
                 Stream::none()
             }
@@ -61,11 +120,28 @@ impl State {
         })
     }
 
+    fn handler(&mut self, name: &str, words: &[String], span: &Range<usize>) {
+        let value = |flag: &str| words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1));
+        match (name, value("-C"), value("-x"), value("-p")) {
+            ("complete" | "compgen", Some(code), ..) => {
+                self.run_stream(&Stream::text(code.as_str()), span.clone(), &Stream::none());
+            }
+            ("bind", _, Some(code), _) => {
+                let code = code.split_once(':').map_or(code.as_str(), |(_, code)| code);
+                self.run_stream(&Stream::text(code.trim().trim_matches('"')), span.clone(), &Stream::none());
+            }
+            ("hash", .., Some(_)) => {
+                self.gap("shell.hash", "Another file runs under a known name from now on.", span.clone());
+            }
+            _ => {}
+        }
+    }
+
     fn print(&mut self, words: &[String]) -> Stream {
         let words = match words {
             [flag, name, rest @ ..] if flag == "-v" => {
                 let text = format(rest);
-                self.vars.insert(name.clone(), vec![text]);
+                self.vars.one(name, text);
                 return Stream::none();
             }
             [flag, rest @ ..] if flag == "--" => rest,
@@ -89,7 +165,7 @@ impl State {
         }
         self.context.cwd = self.canonical(&target);
         self.lost = false;
-        self.vars.insert("OLDPWD".to_owned(), vec![back]);
+        self.vars.one("OLDPWD", back);
         Stream::none()
     }
 
@@ -134,7 +210,7 @@ impl State {
         let single = names.len() == 1;
         for name in names {
             let value = if single { text.clone() } else { UNKNOWN.to_string() };
-            self.vars.insert(name.clone(), vec![value]);
+            self.vars.one(name, value);
         }
         Stream::none()
     }
@@ -155,7 +231,7 @@ impl State {
         for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {
             let values = vec![value.to_owned()];
             self.environment(name, &values, span);
-            self.vars.insert(name.to_owned(), values);
+            self.vars.insert(name, values);
         }
         Stream::none()
     }

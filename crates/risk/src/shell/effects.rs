@@ -6,6 +6,7 @@ use super::state::State;
 use super::stream::{Origin, UNKNOWN};
 use crate::model::{Certainty, EffectKind, Scope, Undo};
 use crate::path::{self, Operation};
+use crate::work;
 
 impl State {
     /// The path as the path analyser writes it.
@@ -23,7 +24,7 @@ impl State {
 
     pub fn path_effect(&mut self, operation: Operation, path: &str, rule: &str, span: &Range<usize>) {
         let descriptor = path.starts_with("/dev/fd/");
-        if path.is_empty() || path == "-" || descriptor {
+        if path.is_empty() || path == "-" || descriptor || !work::spend(2 * work::STEP) {
             return;
         }
         if self.adrift(path) {

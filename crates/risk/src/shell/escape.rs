@@ -1,5 +1,7 @@
 //! Backslash escapes: of `$'...'`, `echo -e`, `printf` and `tr`.
 
+use super::stream::CARRY_MAX;
+
 /// Replaces the escapes of a text. `octal_zero`: octal needs a leading zero, as in `echo -e`.
 pub fn unescape(text: &str, octal_zero: bool) -> String {
     let chars: Vec<char> = text.chars().collect();
@@ -93,6 +95,9 @@ pub fn printf(format: &str, operands: &[String]) -> Option<String> {
     // The format is used again until the operands are used up.
     for _ in 0..=operands.len().min(200) {
         let before = rest.len();
+        if out.len() > CARRY_MAX {
+            return None;
+        }
         once(&format, &mut rest, &mut out)?;
         if rest.len() == 0 || rest.len() == before {
             break;

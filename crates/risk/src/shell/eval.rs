@@ -121,11 +121,23 @@ impl<'s, 't> Run<'s, 't> {
             "program" | "compound_statement" | "do_group" | "else_clause" | "elif_clause"
             | "negated_command" | "ERROR" => self.statements(node, stdin),
             "case_item" => self.case_item(node, stdin),
+            "test_command" => self.test(node),
             _ => {
                 self.embedded(node);
                 Stream::none()
             }
         }
+    }
+
+    /// `[[ ... ]]`, which also works out indices that are still quoted.
+    fn test(&mut self, node: Node<'t>) -> Stream {
+        if super::builtin::runs_in_index(self.source(node.byte_range())) {
+            let span = self.place(node.byte_range());
+            let why = "A substitution within an index is run where it is worked out.";
+            self.state.gap("shell.index", why, span);
+        }
+        self.embedded(node);
+        Stream::none()
     }
 
     /// Substitutions within an expression: they run, whatever becomes of their text.
@@ -164,7 +176,7 @@ impl<'s, 't> Run<'s, 't> {
         for part in parts {
             out = out.then(&self.statement(part, stdin));
             if let Some(before) = before.take() {
-                self.state.join(&before);
+                self.state.vars.join(&before);
             }
             // What follows an assignment and `&&` is run for certain; what follows a test is not.
             if or
@@ -195,7 +207,7 @@ impl<'s, 't> Run<'s, 't> {
         for part in named(node) {
             let before = self.state.vars.clone();
             let more = self.statement(part, stdin);
-            self.state.join(&before);
+            self.state.vars.join(&before);
             out = out.then(&more);
         }
         out.blurred_unless_absent()
@@ -217,7 +229,7 @@ impl<'s, 't> Run<'s, 't> {
         // Twice: what a round changes, the next one sees.
         for _ in 0..2 {
             out = self.statements(node, stdin);
-            self.state.join(&before);
+            self.state.vars.join(&before);
         }
         out.blurred_unless_absent()
     }
@@ -243,10 +255,10 @@ impl<'s, 't> Run<'s, 't> {
             if self.state.spent() {
                 break;
             }
-            self.state.vars.insert(name.to_owned(), vec![value]);
+            self.state.vars.one(name, value);
             out = out.then(&self.statement(body, stdin));
         }
-        self.state.join(&before);
+        self.state.vars.join(&before);
         out
     }
 
@@ -256,8 +268,9 @@ impl<'s, 't> Run<'s, 't> {
             return Stream::none();
         };
         let name = self.single(name.byte_range());
-        let body = self.source(body.byte_range().start..node.end_byte()).to_owned();
-        self.state.functions.insert(name, body);
+        let body = self.source(body.byte_range().start..node.end_byte());
+        let span = self.place(node.byte_range());
+        self.state.keep_function(name, body, &span);
         Stream::none()
     }
 
@@ -267,14 +280,22 @@ impl<'s, 't> Run<'s, 't> {
         let mut argv = Vec::new();
         let mut set = Vec::new();
         let mut redirects = Redirects::default();
+        let mut end = node.start_byte();
         for child in children(node) {
+            // The grammar takes a line that begins with a backslash for more words of this one.
+            if self.broken(end, child) {
+                let first = std::mem::take(&mut argv);
+                self.state.invoke(first, stdin, span.clone());
+            }
+            end = child.end_byte();
             match child.kind() {
                 "variable_assignment" => set.extend(self.assignment(child)),
                 "file_redirect" | "herestring_redirect" | "heredoc_redirect" => {
                     self.redirect(child, &mut redirects);
                 }
                 "comment" => {}
-                _ => argv.extend(self.fields(child.byte_range())),
+                _ if self.descriptor(child) => {}
+                _ => argv.extend(self.fields(self.trimmed(child))),
             }
         }
         for range in late {
@@ -283,20 +304,60 @@ impl<'s, 't> Run<'s, 't> {
         let before = self.state.vars.clone();
         for (name, values) in set {
             self.state.environment(&name, &values, &span);
-            self.state.vars.insert(name, values);
+            self.state.vars.insert(&name, values);
         }
-        let stdin = redirects.stdin.take().unwrap_or_else(|| stdin.clone());
+        let given = redirects.stdin.take();
         let assigned = self.state.vars.clone();
-        let out = self.state.invoke(argv, &stdin, span);
+        let out = self.state.invoke(argv, given.as_ref().unwrap_or(stdin), span);
         // What stood before the command holds for it alone; what it set itself stays.
-        if assigned == self.state.vars {
+        if assigned.same(&self.state.vars) {
             self.state.vars = before;
         }
         self.finish_redirects(redirects, out)
     }
 
+    /// `0<&1`: the number is the redirection's, whatever the grammar says.
+    fn descriptor(&self, child: Node<'t>) -> bool {
+        let digits = self.source(child.byte_range()).bytes().all(|byte| byte.is_ascii_digit());
+        digits && matches!(self.source(child.end_byte()..child.end_byte() + 1), "<" | ">")
+    }
+
+    /// Where a word lies without blanks and ends of lines before it.
+    fn trimmed(&self, child: Node<'t>) -> Range<usize> {
+        let text = self.source(child.byte_range());
+        let blanks = text.len() - text.trim_start_matches([' ', '\t', '\n', '\r']).len();
+        child.start_byte() + blanks..child.end_byte()
+    }
+
+    /// What a declaration swallowed that stands on a line of its own.
+    fn swallowed(&mut self, end: usize, child: Node<'t>, node: Node<'t>) -> bool {
+        let broken = self.broken(end, child);
+        if broken {
+            let range = self.trimmed(child).start..node.end_byte();
+            let (text, span) = (self.source(range.clone()), self.place(range));
+            self.state.run_text(text, Some(span), &Stream::none());
+        }
+        broken
+    }
+
+    /// Whether a line ends before a word of a command, and the command with it.
+    fn broken(&self, end: usize, child: Node<'t>) -> bool {
+        let gap = self.source(end..self.trimmed(child).start);
+        let mut before = ' ';
+        gap.chars().any(|c| {
+            let ends = c == '\n' && before != '\\';
+            before = if c == '\r' { before } else { c };
+            ends
+        })
+    }
+
     fn declaration(&mut self, node: Node<'t>) -> Stream {
+        let mut end = node.start_byte();
         for child in named(node) {
+            if self.swallowed(end, child, node) {
+                break;
+            }
+            end = child.end_byte();
             match child.kind() {
                 "variable_assignment" => {
                     self.assign_node(child);
@@ -308,7 +369,7 @@ impl<'s, 't> Run<'s, 't> {
                         let span = self.place(child.byte_range());
                         let values = vec![value.to_owned()];
                         self.state.environment(name, &values, &span);
-                        self.state.vars.insert(name.to_owned(), values);
+                        self.state.vars.insert(name, values);
                     }
                 }
             }
@@ -318,13 +379,18 @@ impl<'s, 't> Run<'s, 't> {
 
     fn unset(&mut self, node: Node<'t>) -> Stream {
         let span = self.place(node.byte_range());
+        let mut end = node.start_byte();
         for child in named(node) {
+            if self.swallowed(end, child, node) {
+                break;
+            }
+            end = child.end_byte();
             let name = self.single(child.byte_range());
             if name.starts_with('-') {
                 continue;
             }
             self.state.environment(&name, &[], &span);
-            self.state.vars.insert(name, vec![String::new()]);
+            self.state.vars.one(&name, String::new());
         }
         Stream::none()
     }
@@ -333,7 +399,7 @@ impl<'s, 't> Run<'s, 't> {
         let span = self.place(node.byte_range());
         if let Some((name, values)) = self.assignment(node) {
             self.state.environment(&name, &values, &span);
-            self.state.vars.insert(name, values);
+            self.state.vars.insert(&name, values);
         }
         Stream::none()
     }
@@ -356,7 +422,7 @@ impl<'s, 't> Run<'s, 't> {
             Some(value) => vec![self.single(value.byte_range())],
         };
         let array = node.child_by_field_name("value").is_some_and(|value| value.kind() == "array");
-        let before = self.state.vars.get(&name).cloned();
+        let before = self.state.vars.get(&name).map(<[String]>::to_vec);
         if element || (add && array) {
             let mut all = before.unwrap_or_default();
             all.append(&mut values);

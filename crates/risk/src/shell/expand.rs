@@ -10,8 +10,9 @@ use tree_sitter::Node;
 use super::brace::{CLOSE, COMMA, OPEN, braces, plain};
 use super::escape::unescape;
 use super::eval::{Run, named};
-use super::filter::trim_pattern;
+use super::filter::{filled, trim_pattern};
 use super::stream::{Stream, UNKNOWN};
+use crate::work;
 
 /// Bytes of one field; a longer one is not known.
 const FIELD_MAX: usize = 16 * 1024;
@@ -29,6 +30,7 @@ struct Fields {
 impl Fields {
     fn push(&mut self, text: &str) {
         self.open = true;
+        work::spend(2 + text.len());
         if self.current.len() + text.len() > FIELD_MAX {
             self.current = UNKNOWN.to_string();
         } else {
@@ -102,7 +104,7 @@ impl<'t> Run<'_, 't> {
             return;
         }
         let mut at = range.start;
-        while at < range.end {
+        while at < range.end && !work::spent() {
             let Some(c) = self.source(at..range.end).chars().next() else { return };
             let next = at + c.len_utf8();
             at = match (c, how.mode) {
@@ -160,7 +162,7 @@ impl<'t> Run<'_, 't> {
     /// Where a quote, brace or parenthesis closes, over whatever is quoted or nested in it.
     fn closing(&self, from: usize, end: usize, close: char, nest: usize) -> usize {
         let mut at = from;
-        while at < end {
+        while at < end && work::spend(4) {
             let rest = self.source(at..end);
             let Some(c) = rest.chars().next() else { return end };
             let next = at + c.len_utf8();
@@ -257,7 +259,9 @@ impl<'t> Run<'_, 't> {
 
     /// `$(...)`, backquotes, `<(...)`, `$((...))`: the text they become, after walking them.
     fn substitution(&mut self, at: usize, end: usize, how: How, out: &mut Fields) -> usize {
-        let Some(node) = self.node_at(at) else { return self.loose(at, end, how, out) };
+        let Some(node) = self.node_at(at).filter(|_| work::spend(work::STEP)) else {
+            return self.loose(at, end, how, out);
+        };
         let close = node.end_byte().min(end.max(at + 1));
         let text = match node.kind() {
             "arithmetic_expansion" => {
@@ -386,7 +390,7 @@ impl<'t> Run<'_, 't> {
             '-' | '=' if unknown => Values::one(UNKNOWN.to_string()),
             '-' if empty => Values::one(word),
             '=' if empty => {
-                self.state.vars.insert(name.to_owned(), vec![word.clone()]);
+                self.state.vars.one(name, word.clone());
                 Values::one(word)
             }
             '+' if unknown => Values::one(UNKNOWN.to_string()),
@@ -443,7 +447,7 @@ impl<'t> Run<'_, 't> {
         let with = self.word_in((stop + 1).min(operator.end)..operator.end, how);
         let plain = !pattern.contains(['*', '?', '[']) && !pattern.starts_with(['#', '%']);
         let replace = |value: &String| match (plain && super::stream::known(&pattern), all) {
-            (true, true) if !pattern.is_empty() => value.replace(&pattern, &with),
+            (true, true) if !pattern.is_empty() => filled(value, &pattern, &with),
             (true, false) => value.replacen(&pattern, &with, 1),
             _ => UNKNOWN.to_string(),
         };

@@ -8,6 +8,10 @@ use super::escape::unescape;
 use super::invoke::Command;
 use super::state::State;
 use super::stream::{Stream, UNKNOWN, known};
+use crate::work;
+
+/// Bytes of a word into which others are put.
+const FILLED_MAX: usize = 16 * 1024;
 
 impl State {
     /// What a filter prints; `None` for programs that are none.
@@ -25,6 +29,7 @@ impl State {
             }
             _ => command.stdin.clone(),
         };
+        work::spend(input.text.len() * 8);
         let text = compute(command, &input)?;
         let Some(text) = text.filter(|_| input.exact && known(&input.text)) else {
             let passes = command.name == "cat" || command.name == "tee";
@@ -138,6 +143,7 @@ fn translate(text: &str, sets: &[String], args: &super::args::Args) -> Option<St
         return None;
     }
     let from = set(sets.first()?);
+    work::spend(text.len() * from.len() / 2);
     if args.has("-d --delete") {
         return Some(text.chars().filter(|c| !from.contains(c)).collect());
     }
@@ -178,9 +184,15 @@ fn set(text: &str) -> Vec<char> {
 
 /// A shell's pattern over a text: `*`, `?`, `[...]`; linear but for one step back.
 pub fn glob_match(pattern: &str, text: &str) -> bool {
+    if !pattern.contains(['*', '?', '[']) {
+        return pattern == text;
+    }
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {
+        if !work::spend(4) {
+            return false;
+        }
         let step = match pattern.get(p) {
             Some('*') => {
                 star = Some((p, t));
@@ -236,11 +248,12 @@ fn class(pattern: &[char], letter: Option<char>) -> Option<usize> {
 
 /// `${value#pattern}` and its like.
 pub fn trim_pattern(value: &str, pattern: &str, front: bool, long: bool) -> String {
-    if !known(pattern) || value.len() > 4096 {
+    if !known(pattern) || value.len() > 4096 || pattern.len() > 256 {
         return UNKNOWN.to_string();
     }
     let cuts: Vec<usize> = value.char_indices().map(|(at, _)| at).chain([value.len()]).collect();
     let fits = |cut: &&usize| {
+        work::spend(4 * value.len() + 4 * pattern.len());
         let part = if front { value.get(..**cut) } else { value.get(**cut..) };
         part.is_some_and(|part| glob_match(pattern, part))
     };
@@ -251,4 +264,13 @@ pub fn trim_pattern(value: &str, pattern: &str, front: bool, long: bool) -> Stri
     };
     let kept = cut.and_then(|cut| if front { value.get(*cut..) } else { value.get(..*cut) });
     kept.unwrap_or(value).to_owned()
+}
+
+/// The word with `text` for each `mark`; what grows too long is not known.
+pub fn filled(word: &str, mark: &str, text: &str) -> String {
+    let marks = word.matches(mark).count();
+    match word.len().saturating_add(marks.saturating_mul(text.len())) > FILLED_MAX {
+        true => UNKNOWN.to_string(),
+        false => word.replace(mark, text),
+    }
 }

@@ -41,6 +41,13 @@ impl State {
             return out;
         }
         if args.has("-s") || matches!(first, "" | "-" | "/dev/stdin") {
+            if stdin.absent && !args.exactly("--version --help -V") {
+                self.gap(
+                    "shell.interactive",
+                    "Opens a session; what is typed there nobody reviews.",
+                    span.clone(),
+                );
+            }
             return self.run_stream(stdin, span.clone(), &Stream::none());
         }
         self.run_file(first, rest, stdin, span)
@@ -63,7 +70,13 @@ impl State {
             return stdin.blurred();
         }
         match first {
-            "" | "-" | "/dev/stdin" => self.code_stream(command, stdin),
+            "" | "-" | "/dev/stdin" => {
+                if stdin.absent && args.values("-r --require --import").is_empty() {
+                    let why = "Opens a session; what is typed there nobody reviews.";
+                    self.gap("shell.interactive", why, span.clone());
+                }
+                self.code_stream(command, stdin);
+            }
             "inspect" => {}
             _ if known(first) && self.files.contains_key(&self.canonical(first)) => {
                 let script = self.files.get(&self.canonical(first)).cloned().unwrap_or_else(Stream::none);
@@ -225,5 +238,6 @@ fn calm_perl(text: &str) -> bool {
             || (inside(word)
                 && !["system", "exec", "qx", "open", "unlink", "eval", "require"].contains(&word))
     };
-    !flags_run && words.all(calm)
+    // Each word is looked for in the whole text.
+    text.len() <= 2_048 && !flags_run && words.all(calm)
 }

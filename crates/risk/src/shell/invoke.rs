@@ -8,7 +8,10 @@ use super::state::State;
 use super::stream::{Origin, Stream, UNKNOWN, known};
 use crate::model::{EffectKind, Scope, Undo};
 use crate::path::{self, Operation};
+use crate::work;
 
+/// Words of one command.
+const WORDS_MAX: usize = 2_000;
 /// Commands run by commands.
 const NEST_MAX: usize = 12;
 
@@ -31,6 +34,11 @@ impl State {
             self.gap("shell.too_deep", "Commands run commands too deeply.", span);
             return Stream::unknown(Origin::Local);
         }
+        let size: usize = argv.iter().map(|word| word.len() + 16).sum();
+        if argv.len() > WORDS_MAX || !work::spend(size * 4) {
+            self.gap("limit.words", "The command has more words than are looked at.", span);
+            return Stream::unknown(Origin::Local);
+        }
         self.nested += 1;
         let out = self.dispatch(&name, &argv, stdin, span);
         self.nested -= 1;
@@ -45,13 +53,27 @@ impl State {
         }
         let rest = argv.get(1..).unwrap_or_default();
         if self.functions.contains_key(name) {
-            return self.call(name, rest, stdin, span, true);
+            let out = self.call(name, rest, stdin, span.clone(), true);
+            // A function that takes a program's name may never have been defined: both count.
+            if !self.shadows(name) {
+                return out;
+            }
+        }
+        if name.starts_with('!') && name.len() > 1 {
+            self.gap("shell.unknown_command", "An earlier command of the session is run again.", span);
+            return Stream::unknown(Origin::Local);
         }
         if let Some(alias) = self.aliases.get(name).cloned() {
             self.alias(name, &alias, rest, stdin, &span);
         }
         let base = self.base_name(name);
         if let Some(base) = base {
+            // `git-push` is `git push`.
+            if let Some(sub) = base.strip_prefix("git-").filter(|_| Table::get().program(&base).is_none()) {
+                let mut words = vec!["git".to_owned(), sub.to_owned()];
+                words.extend(rest.iter().cloned());
+                return self.invoke(words, stdin, span);
+            }
             if let Some(out) = self.builtin(&base, rest, stdin, &span) {
                 return out;
             }
@@ -59,9 +81,6 @@ impl State {
                 return self.program(program, &base, rest, stdin, &span);
             }
             if matches!(rest, [only] if ["--help", "--version", "-h", "-V"].contains(&only.as_str())) {
-                return Stream::unknown(Origin::Local);
-            }
-            if rest.first().is_some_and(|first| Table::get().looks(std::slice::from_ref(first))) {
                 return Stream::unknown(Origin::Local);
             }
             let why = "Nothing is known of this program.";
@@ -77,6 +96,12 @@ impl State {
             return Stream::unknown(Origin::Local);
         }
         self.run_file(name, rest, stdin, &span)
+    }
+
+    /// Whether a known program has the name, and the function's own body is not what runs.
+    fn shadows(&self, name: &str) -> bool {
+        let known = Table::get().program(name).is_some() || super::builtin::is(name);
+        known && !self.calls.iter().any(|call| call == name)
     }
 
     fn alias(&mut self, name: &str, alias: &str, rest: &[String], stdin: &Stream, span: &Range<usize>) {
@@ -328,6 +353,9 @@ impl State {
     fn search_path(&mut self, values: &[String], span: &Range<usize>) {
         let value = values.first().cloned().unwrap_or_default();
         for part in value.split(':').take_while(|part| known(part)) {
+            if !work::spend(2 * work::STEP) {
+                break;
+            }
             let place = path::locate(part, &self.context);
             let fine = part.is_empty() && value.is_empty()
                 || BINARIES.iter().any(|dir| dir.trim_end_matches('/') == place.path)

@@ -25,27 +25,33 @@ mod net;
 mod programs;
 mod redirect;
 mod sed;
+#[cfg(test)]
+mod soundness;
 mod special;
 mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod vars;
 
 use crate::model::{Context, Found};
+use crate::work;
 use state::State;
 use stream::Stream;
 
 /// What a script does.
 pub fn script(text: &str, context: &Context) -> Found {
+    let _watch = work::watch();
     let mut state = State::new(context);
     state.run_text(text, None, &Stream::none());
-    state.finish(0..text.len())
+    work::close(state.finish(0..text.len()))
 }
 
 /// What a program with these arguments does; nothing is expanded.
 pub fn argv(words: &[String], context: &Context) -> Found {
     let end = words.iter().map(|word| word.len() + 1).sum::<usize>().saturating_sub(1);
+    let _watch = work::watch();
     let mut state = State::new(context);
     state.invoke(words.to_vec(), &Stream::none(), 0..end);
-    state.finish(0..end)
+    work::close(state.finish(0..end))
 }

@@ -75,6 +75,12 @@ impl State {
         for url in &args.operands {
             self.transfer(url, &transfer, command);
         }
+        for file in args.values("-o --output-file -a --append-output --save-cookies") {
+            self.path_effect(Operation::Write, &file, "wget.writes", command.span);
+        }
+        if args.has("-i --input-file") && args.operands.is_empty() {
+            self.gap("net.unknown", "Fetches what a file lists.", command.span.clone());
+        }
         for code in args.values("--use-askpass") {
             self.invoke(vec![code], &Stream::none(), command.span.clone());
         }
@@ -246,7 +252,7 @@ impl State {
 }
 
 /// `host:path`, `user@host:path`, `rsync://...`; a slash before the colon makes it a path.
-fn is_remote(word: &str) -> bool {
+pub fn is_remote(word: &str) -> bool {
     match word.find(':') {
         Some(at) => at > 0 && !word.get(..at).unwrap_or("").contains('/'),
         None => false,

@@ -65,6 +65,9 @@ impl<'t> Run<'_, 't> {
     }
 
     pub fn redirect(&mut self, node: Node<'t>, redirects: &mut Redirects<'t>) {
+        if !self.state.step(&self.place(node.byte_range())) {
+            return;
+        }
         match node.kind() {
             "file_redirect" => self.file_redirect(node, redirects),
             "herestring_redirect" => {
@@ -204,6 +207,6 @@ impl super::state::State {
             let before = self.files.get(&place).cloned().unwrap_or_else(|| Stream::unknown(Origin::Local));
             stream = before.then(&stream);
         }
-        self.files.insert(place, stream);
+        self.keep_file(place, stream);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::args::{Args, Style};
 use super::effects::Mode;
+use super::filter::filled;
 use super::invoke::Command;
 use super::programs::Table;
 use super::state::State;
@@ -11,6 +12,8 @@ use crate::path::{self, Operation};
 
 /// Commands that `xargs` is taken to start.
 const ROUNDS_MAX: usize = 12;
+/// Kinds of names that `find` is taken to find.
+const NAMES_MAX: usize = 200;
 /// Words that `xargs` adds to one command.
 const WORDS_MAX: usize = 60;
 
@@ -89,7 +92,7 @@ impl State {
 
     fn find_exec(&mut self, inner: &[String], names: &[String], command: &Command<'_>) {
         for name in names.iter().take(ROUNDS_MAX) {
-            let argv = inner.iter().map(|word| word.replace("{}", name)).collect();
+            let argv = inner.iter().map(|word| filled(word, "{}", name)).collect();
             self.invoke(argv, &Stream::none(), command.span.clone());
         }
     }
@@ -116,7 +119,7 @@ impl State {
         if let Some(mark) = mark {
             let mut out = Stream::none();
             for item in items.iter().take(ROUNDS_MAX) {
-                let argv = inner.iter().map(|word| word.replace(mark, item)).collect();
+                let argv = inner.iter().map(|word| filled(word, mark, item)).collect();
                 out = out.then(&self.invoke(argv, &Stream::none(), command.span.clone()));
             }
             return out;
@@ -444,7 +447,13 @@ impl State {
         self.option_values(command);
         let span = command.span;
         let creates = has('c', "--create") || has('r', "--append") || has('u', "--update");
-        if let Some(file) = &file {
+        let remote =
+            file.as_ref().filter(|file| super::net::is_remote(file) && !command.args.has("--force-local"));
+        if let Some(place) = remote {
+            let why = "Keeps the archive on another machine.";
+            let kind = if creates { EffectKind::Publish } else { EffectKind::Network };
+            self.effect(kind, place, Scope::Remote, Undo::Hard, "tar.remote", why, span.clone());
+        } else if let Some(file) = &file {
             let operation = if creates { Operation::Write } else { Operation::Read };
             self.path_effect(operation, file, "tar.archive", span);
         }
@@ -503,6 +512,10 @@ fn candidates(roots: &[String], expression: &[String]) -> Vec<String> {
     let names = expression.iter().filter(|word| *word == "-name" || *word == "-iname").count();
     let branches = expression.iter().filter(|word| *word == "-o" || *word == "-or").count() + 1;
     if patterns.is_empty() || (or && names < branches) {
+        return roots.to_vec();
+    }
+    // So many names are as good as any.
+    if roots.len().saturating_mul(patterns.len()) > NAMES_MAX {
         return roots.to_vec();
     }
     let join = |root: &String, pattern: &String| format!("{}/{pattern}", root.trim_end_matches('/'));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::model::{
     Certainty, Context, DEPTH_MAX, Effect, EffectKind, FOUND_MAX, Found, Scope, TEXT_MAX, Undo, Unresolved,
@@ -9,16 +10,24 @@ use crate::model::{
 
 use super::eval::Run;
 use super::stream::{Origin, Stream, UNKNOWN};
+use super::vars::Vars;
+use crate::tree::{self, Grammar};
+use crate::work;
 
 /// Statements and commands of one script, loops counted as often as they are walked.
 pub const STEPS_MAX: usize = 3_000;
+
+/// Bytes that the files and functions of a script hold together.
+const HELD_MAX: usize = 1024 * 1024;
 
 pub struct State {
     pub context: Context,
     /// A `cd` led somewhere unknown: relative paths lead nowhere known.
     pub lost: bool,
-    pub vars: BTreeMap<String, Vec<String>>,
-    pub functions: BTreeMap<String, String>,
+    pub vars: Vars,
+    pub functions: BTreeMap<String, Rc<str>>,
+    /// Bodies of functions that were defined anew.
+    replaced: Vec<Rc<str>>,
     pub aliases: BTreeMap<String, String>,
     /// What this script wrote, by canonical path.
     pub files: BTreeMap<String, Stream>,
@@ -28,6 +37,8 @@ pub struct State {
     pub called: BTreeSet<String>,
     pub found: Found,
     pub steps: usize,
+    /// Bytes of [`Self::files`] and [`Self::functions`].
+    held: usize,
     pub depth: u8,
     /// Commands that run commands right now.
     pub nested: usize,
@@ -39,8 +50,9 @@ impl State {
         Self {
             context: context.clone(),
             lost: false,
-            vars: BTreeMap::new(),
+            vars: Vars::default(),
             functions: BTreeMap::new(),
+            replaced: Vec::new(),
             aliases: BTreeMap::new(),
             files: BTreeMap::new(),
             positional: None,
@@ -48,6 +60,7 @@ impl State {
             called: BTreeSet::new(),
             found: Found::default(),
             steps: 0,
+            held: 0,
             depth: context.depth,
             nested: 0,
             streams: 0,
@@ -60,6 +73,10 @@ impl State {
             self.functions.keys().filter(|name| !self.called.contains(*name)).cloned().collect();
         for name in idle {
             self.call(&name, &[], &Stream::none(), span.clone(), false);
+        }
+        for body in std::mem::take(&mut self.replaced) {
+            self.positional = None;
+            self.run_text(&body, Some(span.clone()), &Stream::none());
         }
         self.found
     }
@@ -75,13 +92,8 @@ impl State {
             self.gap("shell.too_deep", "Scripts lie too deep within scripts.", place);
             return Stream::unknown(Origin::Local);
         }
-        let mut parser = tree_sitter::Parser::new();
-        let tree = match parser.set_language(&tree_sitter_bash::LANGUAGE.into()) {
-            Ok(()) => parser.parse(text, None),
-            Err(_) => None,
-        };
-        let Some(tree) = tree else {
-            self.gap("shell.syntax", "The script cannot be parsed.", place);
+        let Some(tree) = tree::parse(Grammar::Bash, text) else {
+            self.gap("limit.work", "The script takes more looking at than is done.", place);
             return Stream::unknown(Origin::Local);
         };
         self.depth += 1;
@@ -152,20 +164,43 @@ impl State {
         if self.steps == STEPS_MAX + 1 {
             self.gap("shell.too_much", "The script does more than is looked at.", span.clone());
         }
-        self.steps <= STEPS_MAX
+        work::spend(work::STEP) && self.steps <= STEPS_MAX
     }
 
     /// Whether nothing more is looked at.
     pub fn spent(&self) -> bool {
-        self.steps > STEPS_MAX
+        self.steps > STEPS_MAX || work::spent()
     }
 
     /// A name under which a stream can be opened, as process substitution gives one.
     pub fn descriptor(&mut self, stream: Stream) -> String {
         self.streams += 1;
         let path = format!("/dev/fd/{}", 62 + self.streams);
-        self.files.insert(path.clone(), stream);
+        self.keep_file(path.clone(), stream);
         path
+    }
+
+    /// Remembers what a file holds; beyond [`HELD_MAX`] it is not known.
+    pub fn keep_file(&mut self, path: String, stream: Stream) {
+        let stream = match self.held + stream.text.len() > HELD_MAX {
+            true => stream.blurred(),
+            false => stream,
+        };
+        self.held += stream.text.len();
+        self.files.insert(path, stream);
+    }
+
+    /// Remembers a function; what it replaces may have been called all the same, and what is
+    /// no more kept is asked.
+    pub fn keep_function(&mut self, name: String, body: &str, span: &Range<usize>) {
+        if self.held + body.len() > HELD_MAX {
+            self.gap("limit.work", "The script holds more than is looked at.", span.clone());
+            return;
+        }
+        self.held += body.len();
+        if let Some(before) = self.functions.insert(name, body.into()) {
+            self.replaced.push(before);
+        }
     }
 
     pub fn gap(&mut self, rule: &str, why: &str, span: Range<usize>) {
@@ -227,7 +262,7 @@ impl State {
     /// Values of a variable: one, or an array's elements.
     pub fn values(&self, name: &str) -> Vec<String> {
         if let Some(values) = self.vars.get(name) {
-            return values.clone();
+            return values.to_vec();
         }
         let known = match name {
             "HOME" => self.context.home.clone(),
@@ -253,15 +288,6 @@ impl State {
             ("#", _) => Some(given.len().to_string()),
             (_, Ok(0)) | (_, Err(_)) => None,
             (_, Ok(at)) => Some(given.get(at - 1).cloned().unwrap_or_default()),
-        }
-    }
-
-    /// After a branch that may not have been taken: what it changed is not known.
-    pub fn join(&mut self, before: &BTreeMap<String, Vec<String>>) {
-        for (name, values) in before {
-            if self.vars.get(name) != Some(values) {
-                self.vars.insert(name.clone(), vec![UNKNOWN.to_string()]);
-            }
         }
     }
 }

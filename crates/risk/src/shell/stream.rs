@@ -1,5 +1,7 @@
 //! Text that flows between commands, as far as it is known.
 
+use crate::work;
+
 /// Stands for a part of a text that is not known. A private-use character, so that words
 /// stay plain strings; a text that brings its own is no better known than one of ours.
 pub const UNKNOWN: char = '\u{F8FF}';
@@ -20,7 +22,7 @@ pub enum Origin {
 }
 
 /// What a command writes, or reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Stream {
     pub text: String,
     pub origin: Origin,
@@ -30,6 +32,14 @@ pub struct Stream {
     pub absent: bool,
 }
 
+impl Clone for Stream {
+    /// Long texts that are copied again and again are work as well.
+    fn clone(&self) -> Self {
+        work::spend(self.text.len());
+        Self { text: self.text.clone(), ..*self }
+    }
+}
+
 impl Stream {
     pub fn none() -> Self {
         Self { text: String::new(), origin: Origin::Local, exact: true, absent: true }
@@ -37,7 +47,7 @@ impl Stream {
 
     pub fn text(text: impl Into<String>) -> Self {
         let text = text.into();
-        if text.len() > CARRY_MAX {
+        if !work::spend(text.len()) || text.len() > CARRY_MAX {
             return Self::unknown(Origin::Local);
         }
         Self { text, origin: Origin::Local, exact: true, absent: false }
@@ -66,6 +76,7 @@ impl Stream {
         if other.absent || self.text.len() + other.text.len() > CARRY_MAX {
             return if other.absent { self } else { Self::unknown(self.origin.max(other.origin)) };
         }
+        work::spend(other.text.len());
         self.text.push_str(&other.text);
         self.origin = self.origin.max(other.origin);
         self.exact &= other.exact;

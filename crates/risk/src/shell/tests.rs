@@ -511,3 +511,15 @@ proptest! {
         prop_assert!(alarming(&found(&text)), "{}", text);
     }
 }
+
+#[test]
+fn letters_of_any_plane_are_parts_of_words() {
+    // The first ended the process within the grammar's scanner.
+    for text in ["{\u{10ffff}", "{\u{10ffff}..5}", "rm -rf /etc/é", "echo \u{a0}; rm -rf /etc"] {
+        let found = script(text, &Context::default());
+        let risky = text.contains("rm");
+        assert_eq!(found.effects.iter().any(|effect| effect.kind == EffectKind::Delete), risky, "{text:?}");
+    }
+    let found = script("rm -rf /etc/é", &Context::default());
+    assert!(found.effects.iter().any(|effect| effect.target == "/etc/é"), "{found:?}");
+}

@@ -25,14 +25,17 @@ use sqlparser::dialect::{
 use sqlparser::parser::Parser;
 
 use crate::model::{Context, DEPTH_MAX, Found, TEXT_MAX, Unresolved};
+use crate::work;
 
 /// Most operators of a text: a chain of them is a tree as deep as it is long.
 const OPERATORS_MAX: usize = 500;
+/// Units of work a byte: several dialects read it.
+const BYTE: usize = 60;
 /// Most statements of a text.
 const STATEMENTS_MAX: usize = 200;
 
 /// Expressions within expressions that are followed.
-const NESTED_MAX: usize = 48;
+const NESTED_MAX: usize = 32;
 
 /// What the statements do. `dialect`: as declared, or empty; `target`: the database, as far as known.
 pub fn statements(dialect: &str, text: &str, target: &str, context: &Context) -> Found {
@@ -48,6 +51,8 @@ pub fn statements(dialect: &str, text: &str, target: &str, context: &Context) ->
         let gap = Unresolved::new("limit.operators", "the statements are longer than is looked at");
         return Found::from(gap).at(&whole);
     }
+    let _watch = work::watch();
+    work::spend(text.len() * BYTE);
     let (text, mut found) = clients::apart(text, context);
     let scope = statement::Base::of(target, context);
     match readings(dialect, &text) {
@@ -66,7 +71,7 @@ pub fn statements(dialect: &str, text: &str, target: &str, context: &Context) ->
             found.extend(Found::from(gap).at(&whole));
         }
     }
-    found
+    work::close(found)
 }
 
 /// Operators, also those in texts and comments: where those end is the dialect's affair.
@@ -103,8 +108,9 @@ fn readings(dialect: &str, text: &str) -> Option<Vec<Vec<Statement>>> {
         return (!both.is_empty()).then_some(both);
     }
     let mut readings: Vec<_> = generic.into_iter().collect();
-    // A backslash may or may not end a quotation, by dialect.
-    if text.contains('\\') {
+    // Whether a quotation or a comment ends here or there is the dialect's affair: `\'`,
+    // `--1`, `#`, comments within comments.
+    if text.contains(['\\', '#']) || text.contains("--") || text.matches("/*").count() > 1 {
         readings.extend(parsed(&MySqlDialect {}, text));
         readings.extend(parsed(&PostgreSqlDialect {}, text));
     }

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use sqlparser::ast::{
-    AlterTable, AlterTableOperation, AssignmentTarget, CopySource, CopyTarget, CreateFunction, CreateTable,
-    Delete, Expr, FromTable, Insert, Merge, MergeAction, ObjectName, ObjectType, Set, Statement, TableFactor,
-    TableWithJoins, Update,
+    AlterTable, AlterTableOperation, AssignmentTarget, CopySource, CopyTarget, CreateFunction,
+    CreateFunctionBody, CreateTable, Delete, Expr, FromTable, Insert, Merge, MergeAction, ObjectName,
+    ObjectType, Set, Statement, TableFactor, TableWithJoins, Update,
 };
 
 use super::table::{Table, last};
@@ -44,6 +44,8 @@ pub struct Known<'a> {
     pub context: &'a Context,
     /// Temporary tables made before, in small letters.
     pub own: &'a HashSet<String>,
+    /// Routines that these statements call, in small letters.
+    pub calls: &'a HashSet<String>,
 }
 
 impl Known<'_> {
@@ -481,7 +483,37 @@ fn routine(function: &CreateFunction, known: &Known<'_>) -> Found {
         return known.effect(EffectKind::Privilege, &function.name, Undo::Hard, "sql.routine.definer", why);
     }
     let undo = if function.function_body.is_some() { Undo::Easy } else { Undo::Hard };
-    known.effect(EffectKind::Schema, &function.name, undo, "sql.routine.create", "adds a routine")
+    let mut found =
+        known.effect(EffectKind::Schema, &function.name, undo, "sql.routine.create", "adds a routine");
+    if known.calls.contains(&last(&function.name.to_string())) {
+        found.extend(body(function, known));
+    }
+    found
+}
+
+/// What a routine does that the same text calls: its statements, as far as they are plain.
+fn body(function: &CreateFunction, known: &Known<'_>) -> Found {
+    let text = match &function.function_body {
+        Some(CreateFunctionBody::AsBeforeOptions { body, .. } | CreateFunctionBody::AsAfterOptions(body)) => {
+            truth::text(body)
+        }
+        _ => None,
+    };
+    let gap = || Unresolved::new("sql.routine.body", "what the routine does is not known").into();
+    let Some(text) = text else { return gap() };
+    let inner = Context { depth: known.context.depth.saturating_add(1), ..known.context.clone() };
+    super::statements(known.dialect, block(text), "", &inner)
+}
+
+/// The statements between `BEGIN` and `END`.
+fn block(text: &str) -> &str {
+    let text = text.trim().trim_end_matches(';').trim_end();
+    let head = text.get(..5).filter(|head| head.eq_ignore_ascii_case("begin"));
+    let tail = text.get(text.len().saturating_sub(3)..).filter(|tail| tail.eq_ignore_ascii_case("end"));
+    match (head, tail) {
+        (Some(_), Some(_)) => text.get(5..text.len() - 3).unwrap_or_default(),
+        _ => text,
+    }
 }
 
 fn extended(name: &str, known: &Known<'_>) -> Found {

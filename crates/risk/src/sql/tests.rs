@@ -220,3 +220,25 @@ proptest! {
         let _ = statements("", &words.join(" "), "", &Context::default());
     }
 }
+
+#[test]
+fn what_one_dialect_takes_for_a_comment_runs_in_another() {
+    for text in [
+        "SELECT 1--1; DROP TABLE users",
+        "SELECT '\\'; DROP TABLE users; -- '",
+        "CREATE FUNCTION f() RETURNS void AS $$ BEGIN DELETE FROM users; END $$ LANGUAGE plpgsql; SELECT f();",
+    ] {
+        let context = Context::default();
+        let found = statements("", text, "", &context);
+        assert_eq!(weigh(&found, &context).1, crate::model::Verdict::Ask, "{text}");
+    }
+    for text in [
+        "SELECT 1 -- DROP TABLE users",
+        "CREATE FUNCTION f() RETURNS int AS $$ SELECT 1 $$ LANGUAGE sql; SELECT f();",
+        "VACUUM ANALYZE orders",
+    ] {
+        let context = Context::default();
+        let found = statements("", text, "", &context);
+        assert_eq!(weigh(&found, &context).1, crate::model::Verdict::Auto, "{text}");
+    }
+}

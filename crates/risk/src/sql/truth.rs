@@ -160,6 +160,7 @@ pub fn text(expr: &Expr) -> Option<&str> {
             | Value::DoubleQuotedString(text)
             | Value::EscapedStringLiteral(text)
             | Value::NationalStringLiteral(text) => Some(text),
+            Value::DollarQuotedString(text) => Some(&text.value),
             _ => None,
         },
         _ => None,

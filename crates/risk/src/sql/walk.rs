@@ -9,16 +9,18 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::statement::{self, Base};
-use super::table::Table;
+use super::table::{Table, last};
 use crate::model::{Context, Effect, EffectKind, Found, Scope, Undo};
 
 /// What a text's statements do.
 pub fn effects(dialect: &str, text: &str, statements: &[Statement], base: &Base, context: &Context) -> Found {
     let mut found = Found::default();
     let mut own = HashSet::new();
+    let calls = calls(statements);
     for one in statements {
+        let own_before = std::mem::take(&mut own);
         let mut walk =
-            Walk { dialect, base, context, found: Found::default(), own: std::mem::take(&mut own) };
+            Walk { dialect, base, context, found: Found::default(), own: own_before, calls: &calls };
         let _ = one.visit(&mut walk);
         own = walk.own;
         found.extend(walk.found.at(&span(text, one)));
@@ -33,6 +35,25 @@ struct Walk<'a> {
     found: Found,
     /// Temporary tables made by these statements, in small letters.
     own: HashSet<String>,
+    calls: &'a HashSet<String>,
+}
+
+/// The names of all routines that are called anywhere.
+fn calls(statements: &[Statement]) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let routines = statements.iter().any(|one| matches!(one, Statement::CreateFunction(_)));
+    for one in statements.iter().filter(|_| routines) {
+        let _ = visit_expressions(one, |expr| {
+            if let Expr::Function(function) = expr {
+                names.insert(last(&function.name.to_string()));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        if let Statement::Call(function) = one {
+            names.insert(last(&function.name.to_string()));
+        }
+    }
+    names
 }
 
 impl Visitor for Walk<'_> {
@@ -52,6 +73,7 @@ impl Visitor for Walk<'_> {
             base: self.base,
             context: self.context,
             own: &self.own,
+            calls: self.calls,
         };
         self.found.extend(statement::effects(one, &known));
         ControlFlow::Continue(())

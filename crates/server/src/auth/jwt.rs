@@ -65,6 +65,8 @@ struct Claims {
     #[serde(default)]
     roles: Vec<String>,
     projects: Option<Projects>,
+    #[serde(default)]
+    iss: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -184,7 +186,9 @@ fn principal(claims: Claims, leeway: u64) -> Result<Principal, Disbelief> {
     // Whole seconds are enough, and the cast saturates.
     let end = (claims.exp as i64).saturating_add(i64::try_from(leeway).unwrap_or(0));
     let expires_at = Some(Timestamp::from_micros(end.saturating_mul(1_000_000)));
-    Ok(Principal { subject: format!("jwt:{sub}"), roles, scope, expires_at })
+    let issuer = claims.iss.unwrap_or_default();
+    let person = format!("{issuer}#{sub}");
+    Ok(Principal { subject: format!("jwt:{sub}"), person, issuer, roles, scope, expires_at })
 }
 
 fn role_by_name(name: &str) -> Option<Role> {

@@ -55,6 +55,13 @@ pub fn to_wire(task: TaskId, recorded: &Recorded<Event>, plan: &Plan, room: &mut
             r#final: matches!(next, Next::Final),
         }),
         Event::Readied { step } => Kind::StepReadied(pb::StepReadied { step_key: key(*step) }),
+        Event::Gated { step, message } => {
+            Kind::StepGated(pb::StepGated { step_key: key(*step), message: message.clone() })
+        }
+        Event::Approved { step, grant } => Kind::StepApproved(pb::StepApproved {
+            step_key: key(*step),
+            approval_id: grant.approval.to_string(),
+        }),
         Event::Ended { state: ended, stop } => Kind::TaskEnded(pb::TaskEnded {
             state: state(*ended).into(),
             stop_reason: Some(stop_reason(stop, plan)),
@@ -96,6 +103,7 @@ mod tests {
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
             priority: 0,
+            action: None,
         };
         Plan::new(vec![spec], None).unwrap()
     }

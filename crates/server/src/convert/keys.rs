@@ -26,6 +26,7 @@ pub fn to_wire(key: Key) -> pb::Key {
         revoke_time: key.revoked_at.map(time::timestamp),
         created_by: key.created_by,
         revision: int64(key.revision),
+        person: key.person,
     }
 }
 
@@ -42,7 +43,16 @@ pub fn new_key(wire: pb::CreateKeyRequest) -> Result<NewKey, Violation> {
         (true, false) => return Err(violation("projects", "must be empty where `all_projects` is true")),
         (false, true) => return Err(violation("projects", "name projects, or set `all_projects`")),
     };
-    Ok(NewKey { display_name: wire.display_name, roles, scope, lifetime: wire.lifetime.map(time::span) })
+    if wire.person.chars().any(char::is_control) {
+        return Err(violation("person", "has no line breaks or other control characters"));
+    }
+    Ok(NewKey {
+        display_name: wire.display_name,
+        roles,
+        scope,
+        lifetime: wire.lifetime.map(time::span),
+        person: wire.person,
+    })
 }
 
 const fn role_to_wire(role: Role) -> Wire {

@@ -5,12 +5,15 @@
 //! here, with the path of the field at fault. Out: nothing can fail; content that
 //! does not fit into an answer is omitted, with its size and digest.
 
+pub mod action;
 pub mod agents;
+pub mod approvals;
 pub mod events;
 pub mod json;
 pub mod keys;
 pub mod payload;
 pub mod plan;
+pub mod policies;
 pub mod projects;
 pub mod tasks;
 pub mod time;

@@ -1,19 +1,45 @@
 //! Plans. A graph that is no DAG is PLAN_INVALID at the step at fault; anything
 //! else that is wrong is a field that breaks a rule.
 
+use bytes::Bytes;
 use quarterdeck_api::orchestration::v1 as pb;
-use quarterdeck_core::Plan;
-use quarterdeck_core::plan::{PlanError, RetryPolicy, StepSpec, Timeouts};
+use quarterdeck_core::plan::{PlanError, RetryPolicy, StepAction, StepSpec, Timeouts};
+use quarterdeck_core::{Digest, Plan};
 
 use super::payload::{self, Room, Stored};
-use super::{int32, time, violation};
+use super::{action, int32, time, violation};
 use crate::status::{Failure, Fault};
 
-/// The plan in a request. The codec has checked every field by itself.
-pub fn from_wire(wire: pb::Plan) -> Result<Plan, Failure> {
+/// Contents that are kept apart from the plan.
+pub type Apart = Vec<(Digest, Bytes)>;
+
+/// The plan in a request, and the actions that its steps declare. The codec has
+/// checked every field by itself.
+pub fn from_wire(wire: pb::Plan) -> Result<(Plan, Apart), Failure> {
+    let mut apart = Apart::new();
     let steps = wire.steps.into_iter().enumerate();
-    let steps = steps.map(|(index, step)| spec(index, step)).collect::<Result<Vec<_>, Failure>>()?;
-    Plan::new(steps, wire.timeout.map(time::span)).map_err(|error| Fault::Plan(at_fault(&error)).into())
+    let steps =
+        steps.map(|(index, step)| spec(index, step, &mut apart)).collect::<Result<Vec<_>, Failure>>()?;
+    let plan = Plan::new(steps, wire.timeout.map(time::span));
+    Ok((plan.map_err(|error| Fault::Plan(at_fault(&error)))?, apart))
+}
+
+/// A declared action is kept apart from the plan, which is for many eyes.
+fn declared(
+    index: usize,
+    wire: Option<quarterdeck_api::approvals::v1::Action>,
+    apart: &mut Apart,
+) -> Result<Option<StepAction>, Failure> {
+    if wire.is_none() {
+        return Ok(None);
+    }
+    let action = action::from_wire(&format!("plan.steps[{index}].action"), wire)?;
+    // An action is text and numbers: it can always be written.
+    let written = Bytes::from(serde_json::to_vec(&action).map_err(|_| Fault::Defect)?);
+    let content = Digest::of_content(&written);
+    let declared = StepAction { digest: action.digest(), content, kind: action.kind().to_owned() };
+    apart.push((content, written));
+    Ok(Some(declared))
 }
 
 fn at_fault(error: &PlanError) -> crate::status::Violation {
@@ -27,7 +53,8 @@ fn at_fault(error: &PlanError) -> crate::status::Violation {
     violation(field, error.to_string())
 }
 
-fn spec(index: usize, wire: pb::PlanStep) -> Result<StepSpec, Failure> {
+fn spec(index: usize, wire: pb::PlanStep, apart: &mut Apart) -> Result<StepSpec, Failure> {
+    let action = declared(index, wire.action, apart)?;
     let timeouts = wire.timeouts.unwrap_or_default();
     Ok(StepSpec {
         key: wire.key,
@@ -41,6 +68,7 @@ fn spec(index: usize, wire: pb::PlanStep) -> Result<StepSpec, Failure> {
             progress: timeouts.progress.map(time::span),
         },
         priority: u8::try_from(wire.priority).unwrap_or(0),
+        action,
     })
 }
 
@@ -85,6 +113,8 @@ fn step(spec: &StepSpec) -> pb::PlanStep {
             progress: progress.map(time::duration),
         }),
         priority: i32::from(spec.priority),
+        // Who may see it asks for its approval.
+        action: None,
     }
 }
 
@@ -127,7 +157,7 @@ mod tests {
             max_backoff: Some(Duration { seconds: 5, nanos: 0 }),
             ..Default::default()
         });
-        let plan = from_wire(plan).unwrap();
+        let plan = from_wire(plan).unwrap().0;
         assert_eq!(plan.steps()[0].retry, RetryPolicy::default());
         let expected = RetryPolicy { max_backoff: Span::from_secs(5), ..RetryPolicy::default() };
         assert_eq!(plan.steps()[1].retry, expected);
@@ -141,9 +171,9 @@ mod tests {
         sent.steps[0].priority = 9;
         sent.steps[0].timeouts =
             Some(pb::StepTimeouts { attempt: Some(Duration { seconds: 2, nanos: 0 }), ..Default::default() });
-        let accepted = from_wire(sent).unwrap();
+        let accepted = from_wire(sent).unwrap().0;
         let answered = to_wire(&accepted);
-        assert_eq!(from_wire(answered).unwrap(), accepted);
+        assert_eq!(from_wire(answered).unwrap().0, accepted);
     }
 
     #[test]

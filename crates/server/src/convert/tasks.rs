@@ -3,7 +3,7 @@
 use quarterdeck_api::orchestration::v1 as pb;
 use quarterdeck_core::plan::{StepIndex, StepSpec};
 use quarterdeck_core::task::{Failure, FailureCode, Phase, State, Step, StopCode, StopReason, Task};
-use quarterdeck_core::{Payload, Plan};
+use quarterdeck_core::{Payload, Plan, TaskId};
 use quarterdeck_store::rows::{TaskFilter, TaskRow};
 
 use super::payload::{self, Room, Stored};
@@ -20,7 +20,9 @@ pub fn to_wire(task: &Task, wanted: impl Fn(&str) -> bool, stored: &Stored, room
         labels: task.labels.clone(),
         state: state(task.state).into(),
         stop_reason: task.stop.as_ref().map(|stop| stop_reason(stop, &task.plan)),
-        steps: steps.map(|(_, spec, step)| step_to_wire(spec, step, stored, room)).collect(),
+        steps: steps
+            .map(|(index, spec, step)| step_to_wire(task.id, index, spec, step, stored, room))
+            .collect(),
         step_count: int32(task.plan.steps().len()),
         revision: int64(task.revision),
         create_time: Some(time::timestamp(task.created_at)),
@@ -65,7 +67,14 @@ pub fn row(row: TaskRow, project: &str) -> pb::Task {
     }
 }
 
-fn step_to_wire(spec: &StepSpec, step: &Step, stored: &Stored, room: &mut Room) -> pb::Step {
+fn step_to_wire(
+    task: TaskId,
+    index: StepIndex,
+    spec: &StepSpec,
+    step: &Step,
+    stored: &Stored,
+    room: &mut Room,
+) -> pb::Step {
     let progress = step.lease().and_then(|lease| Some((lease.progress.as_ref()?, lease.partial)));
     pb::Step {
         key: spec.key.clone(),
@@ -86,6 +95,7 @@ fn step_to_wire(spec: &StepSpec, step: &Step, stored: &Stored, room: &mut Room) 
         }),
         update_time: Some(time::timestamp(step.since)),
         reused: step.reused,
+        approval_id: step.gate(task, index).map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -95,6 +105,9 @@ pub fn failure(failure: &Failure) -> pb::StepFailure {
         FailureCode::AttemptTimeout => pb::FailureCode::AttemptTimeout,
         FailureCode::ProgressTimeout => pb::FailureCode::ProgressTimeout,
         FailureCode::AgentLost => pb::FailureCode::AgentLost,
+        FailureCode::ApprovalDenied => pb::FailureCode::ApprovalDenied,
+        FailureCode::ApprovalTimeout => pb::FailureCode::ApprovalTimeout,
+        FailureCode::ApprovalWithdrawn => pb::FailureCode::ApprovalWithdrawn,
     };
     pb::StepFailure {
         code: code.into(),
@@ -130,6 +143,7 @@ pub const fn state(state: State) -> pb::TaskState {
 const fn step_state(phase: &Phase) -> pb::StepState {
     match phase {
         Phase::Blocked => pb::StepState::Blocked,
+        Phase::Gated => pb::StepState::AwaitingApproval,
         Phase::Ready => pb::StepState::Ready,
         Phase::Backoff { .. } => pb::StepState::Backoff,
         Phase::Running(_) => pb::StepState::Running,
@@ -148,6 +162,9 @@ const fn stop_code(code: StopCode) -> pb::StopCode {
         StopCode::AgentLost => pb::StopCode::AgentLost,
         StopCode::Timeout => pb::StopCode::Timeout,
         StopCode::Canceled => pb::StopCode::Canceled,
+        StopCode::ApprovalDenied => pb::StopCode::ApprovalDenied,
+        StopCode::ApprovalTimeout => pb::StopCode::ApprovalTimeout,
+        StopCode::ApprovalWithdrawn => pb::StopCode::ApprovalWithdrawn,
     }
 }
 

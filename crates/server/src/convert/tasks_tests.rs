@@ -16,6 +16,7 @@ fn task(inputs: &[usize]) -> Task {
         retry: RetryPolicy::default(),
         timeouts: Timeouts::default(),
         priority: 0,
+        action: None,
     };
     let new = NewTask {
         project: "default".into(),
@@ -23,6 +24,7 @@ fn task(inputs: &[usize]) -> Task {
         labels: BTreeMap::from([("a".into(), "b".into())]),
         plan: Plan::new(inputs.iter().enumerate().map(spec).collect(), None).unwrap(),
         created_by: "key:test".into(),
+        owner: "t".into(),
     };
     let event: Event = create(new, &Ctx::new(Timestamp::from_micros(1_000_000), [7; 32]));
     opened(&Recorded { sequence: 1, at: Timestamp::from_micros(1_000_000), event }).unwrap().0

@@ -9,7 +9,7 @@ use quarterdeck_engine::session::{
 };
 
 use super::payload::{self, Room, Stored};
-use super::{int32, time};
+use super::{action, int32, time};
 use crate::status::{Failure, Fault};
 
 /// The first message of a session.
@@ -190,6 +190,12 @@ fn assign(assignment: Assignment, room: &mut Room) -> pb::Assign {
         deadline: assignment.deadline.map(time::timestamp),
         idempotency_key: assignment.idempotency_key,
         progress_timeout: assignment.progress_timeout.map(time::duration),
+        approval_id: assignment
+            .granted
+            .as_ref()
+            .map(|granted| granted.approval.to_string())
+            .unwrap_or_default(),
+        action: assignment.granted.and_then(|granted| granted.action).map(action::to_wire),
     }
 }
 

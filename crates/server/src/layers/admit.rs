@@ -37,6 +37,8 @@ mod tests {
     fn principal(roles: &[Role], scope: Scope) -> Principal {
         Principal {
             subject: "key:test".into(),
+            person: "test".into(),
+            issuer: "test".into(),
             roles: roles.iter().copied().collect(),
             scope,
             expires_at: None,

@@ -2,7 +2,11 @@
 //! engine, convert. Nothing is decided here.
 
 mod agents;
+mod approvals;
+mod audit;
+mod gates;
 mod keys;
+mod policies;
 mod projects;
 mod session;
 mod tasks;
@@ -11,6 +15,10 @@ mod worker;
 
 use std::sync::Arc;
 
+use quarterdeck_api::approvals::v1::approval_service_server::ApprovalServiceServer;
+use quarterdeck_api::approvals::v1::audit_service_server::AuditServiceServer;
+use quarterdeck_api::approvals::v1::gate_service_server::GateServiceServer;
+use quarterdeck_api::approvals::v1::policy_service_server::PolicyServiceServer;
 use quarterdeck_api::operations::v1::key_service_server::KeyServiceServer;
 use quarterdeck_api::operations::v1::project_service_server::ProjectServiceServer;
 use quarterdeck_api::orchestration::v1::agent_service_server::AgentServiceServer;
@@ -29,7 +37,14 @@ pub fn routes(engine: &Engine, tracker: &TaskTracker, message_size: u32) -> Rout
     let limit = message_size as usize;
     let (engine, tracker) = (engine.clone(), tracker.clone());
     let tasks = tasks::Tasks { engine: engine.clone(), tracker: tracker.clone() };
+    let approvals = approvals::Approvals { engine: engine.clone(), tracker: tracker.clone() };
     Routes::new(TaskServiceServer::new(tasks).max_decoding_message_size(limit))
+        .add_service(ApprovalServiceServer::new(approvals).max_decoding_message_size(limit))
+        .add_service(AuditServiceServer::new(audit::Audit(engine.clone())).max_decoding_message_size(limit))
+        .add_service(GateServiceServer::new(gates::Gates(engine.clone())).max_decoding_message_size(limit))
+        .add_service(
+            PolicyServiceServer::new(policies::Policies(engine.clone())).max_decoding_message_size(limit),
+        )
         .add_service(AgentServiceServer::new(agents::Agents(engine.clone())).max_decoding_message_size(limit))
         .add_service(
             ProjectServiceServer::new(projects::Projects(engine.clone())).max_decoding_message_size(limit),

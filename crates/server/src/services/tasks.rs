@@ -37,11 +37,8 @@ impl TaskService for Tasks {
         let plan = wire.plan.ok_or_else(|| {
             Failure::from(Violation { field: "plan".to_owned(), description: "is required".to_owned() })
         })?;
-        let new = TaskRequest {
-            display_name: wire.display_name,
-            labels: wire.labels,
-            plan: plan::from_wire(plan)?,
-        };
+        let (plan, actions) = plan::from_wire(plan)?;
+        let new = TaskRequest { display_name: wire.display_name, labels: wire.labels, plan, actions };
         let created = self.engine.create_task(&caller, &wire.project, &wire.request_id, new).await;
         let task = created.map_err(Failure::from)?;
         Ok(Response::new(pb::CreateTaskResponse { task: Some(tasks::basic(&task)) }))

@@ -12,8 +12,10 @@ use std::pin::pin;
 
 use futures::stream::unfold;
 use futures::{FutureExt as _, Stream, StreamExt as _};
+use quarterdeck_api::approvals::v1::WatchApprovalsResponse;
 use quarterdeck_api::orchestration::v1 as pb;
 use quarterdeck_core::TaskId;
+use quarterdeck_engine::approvals::{ApprovalItem, ApprovalWatch};
 use quarterdeck_engine::project_watch::{ProjectItem, ProjectWatch};
 use quarterdeck_engine::task_watch::{TaskWatch, WatchItem};
 use tokio::sync::mpsc;
@@ -23,7 +25,7 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use crate::convert::payload::Room;
-use crate::convert::{events, tasks};
+use crate::convert::{approvals, events, tasks};
 use crate::status::{Failure, Fault};
 
 /// Frames ahead of the client. One may carry megabytes.
@@ -32,6 +34,7 @@ const AHEAD: usize = 2;
 pub type Frames<T> = ReceiverStream<Result<T, Status>>;
 pub type TaskFrames = Frames<pb::WatchTaskResponse>;
 pub type ProjectFrames = Frames<pb::WatchTasksResponse>;
+pub type ApprovalFrames = Frames<WatchApprovalsResponse>;
 
 /// Runs the stream on its own until it ends or nobody listens any more.
 fn ahead<T: Send + 'static>(
@@ -103,6 +106,22 @@ pub fn of_project(tracker: &TaskTracker, watch: ProjectWatch) -> ProjectFrames {
             ProjectItem::Heartbeat => None,
         };
         Some((Ok(pb::WatchTasksResponse { cursor: frame.cursor, frame: content }), watch))
+    });
+    ahead(tracker, frames)
+}
+
+/// The frames of a project's approvals.
+pub fn approvals(tracker: &TaskTracker, watch: ApprovalWatch) -> ApprovalFrames {
+    let frames = unfold(watch, |mut watch| async move {
+        let frame = match watch.next().await? {
+            Ok(frame) => frame,
+            Err(error) => return Some((Err(Failure::from(error).into()), watch)),
+        };
+        let approval = match frame.item {
+            ApprovalItem::Approval(approval) => Some(approvals::to_wire(&approval)),
+            ApprovalItem::Heartbeat => None,
+        };
+        Some((Ok(WatchApprovalsResponse { cursor: frame.cursor, approval }), watch))
     });
     ahead(tracker, frames)
 }

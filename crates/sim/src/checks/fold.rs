@@ -42,8 +42,14 @@ pub struct Reading {
 #[derive(Clone, Debug)]
 enum Place {
     Blocked,
-    Ready { since: Timestamp },
-    Backoff { until: Timestamp },
+    /// Waits for a yes to its action.
+    Gated,
+    Ready {
+        since: Timestamp,
+    },
+    Backoff {
+        until: Timestamp,
+    },
     Held(Held),
     Succeeded,
     Failed,
@@ -130,7 +136,7 @@ impl Reader<'_> {
             let free = self.plan.dependencies(index).iter().all(done);
             let step = &mut self.steps[usize::from(index)];
             if free && matches!(step.place, Place::Blocked) {
-                step.place = Place::Ready { since: at };
+                step.place = free_place(&self.plan, index, at);
             }
         }
     }
@@ -177,15 +183,32 @@ impl Reader<'_> {
                 self.put(
                     *step,
                     match next {
-                        Next::Ready => Place::Ready { since: at },
+                        Next::Ready => free_place(&self.plan, *step, at),
                         Next::Backoff { until } => Place::Backoff { until: *until },
                         Next::Final => Place::Failed,
                     },
                 );
             }
             Event::Readied { step } => self.readied(sequence, at, *step),
+            Event::Gated { step, .. } => self.gate(sequence, *step, true, Place::Gated),
+            Event::Approved { step, .. } => self.gate(sequence, *step, false, Place::Ready { since: at }),
             Event::Ended { state, stop } => self.end(sequence, at, *state, stop.code, stop.step),
         }
+    }
+
+    /// A step comes to a gate, or through it. `again`: it may have been through.
+    fn gate(&mut self, sequence: u64, step: u16, again: bool, to: Place) {
+        let declares = self.plan.step(step).is_some_and(|spec| spec.action.is_some());
+        let from = self.steps.get(usize::from(step)).map(|state| state.place.clone());
+        let fits = match from {
+            Some(Place::Gated) => true,
+            Some(Place::Ready { .. }) => again,
+            _ => false,
+        };
+        if !declares || !fits {
+            self.illegal(format!("{sequence} moves step {step} at a gate from {from:?}"));
+        }
+        self.put(step, to);
     }
 
     fn content(&self, output: Option<&Payload>) -> String {
@@ -273,6 +296,11 @@ impl Reader<'_> {
             self.word(sequence, step, number, Word::Fail, &failure.message);
             return;
         }
+        if let FailureCode::ApprovalDenied | FailureCode::ApprovalTimeout | FailureCode::ApprovalWithdrawn =
+            failure.code
+        {
+            return self.gate(sequence, step, true, Place::Gated);
+        }
         let place = self.steps.get(usize::from(step)).map(|state| state.place.clone());
         let Some(Place::Held(held)) = place else {
             return self.illegal(format!("{sequence} fails step {step}, which is {place:?}"));
@@ -311,7 +339,7 @@ impl Reader<'_> {
             }
             other => self.illegal(format!("{sequence} readies step {step}, which is {other:?}")),
         }
-        self.put(step, Place::Ready { since: at });
+        self.put(step, free_place(&self.plan, step, at));
     }
 
     fn end(&mut self, sequence: u64, at: Timestamp, state: State, code: StopCode, step: Option<u16>) {
@@ -333,13 +361,26 @@ impl Reader<'_> {
                 return self.not_before(sequence, at, due, "an end for want of agents");
             }
             (State::Failed, StopCode::AgentLost) => of.is_some_and(|(_, state)| state.losses >= LOSSES),
-            (State::Failed, StopCode::AttemptsExhausted | StopCode::NotRetryable) => {
-                of.is_some_and(|(_, state)| matches!(state.place, Place::Failed))
-            }
+            (
+                State::Failed,
+                StopCode::AttemptsExhausted
+                | StopCode::NotRetryable
+                | StopCode::ApprovalDenied
+                | StopCode::ApprovalTimeout
+                | StopCode::ApprovalWithdrawn,
+            ) => of.is_some_and(|(_, state)| matches!(state.place, Place::Failed)),
             _ => false,
         };
         if !fits {
             self.illegal(format!("{sequence} ends it as {state:?} by {code:?}, which its steps do not say"));
         }
+    }
+}
+
+/// Where a step is once nothing but a yes, or an agent, is missing.
+fn free_place(plan: &Plan, step: u16, at: Timestamp) -> Place {
+    match plan.step(step).is_some_and(|spec| spec.action.is_some()) {
+        true => Place::Gated,
+        false => Place::Ready { since: at },
     }
 }

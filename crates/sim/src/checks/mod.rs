@@ -1,5 +1,6 @@
 //! What must hold, decided from the recorded history and the final log alone.
 //!
+//! - [`approvals`]: no action starts without its yes; each approval has one outcome
 //! - [`fold`]: only legal transitions, dense sequences, nothing after the end
 //! - [`words`]: a word is accepted once, and only under the lease it was said for
 //! - [`requests`]: nothing acknowledged is lost; one request, one answer
@@ -12,6 +13,7 @@
 //! Invariant: none of this calls the engine, nor the rules in core; the fold here
 //! is a second, independent reading of what a task may go through.
 
+pub mod approvals;
 pub mod fold;
 pub mod keys;
 pub mod outputs;
@@ -102,6 +104,10 @@ pub struct Evidence {
     pub order: Vec<Placed>,
     /// Outputs that are stored apart from events.
     pub contents: BTreeMap<Digest, Bytes>,
+    /// By the text of their id.
+    pub approvals: BTreeMap<String, approvals::ApprovalLog>,
+    /// Events of the project's policy, each with the position of its commit.
+    pub policy: Vec<(i64, Recorded<quarterdeck_core::policy::Event>)>,
 }
 
 impl Evidence {
@@ -126,6 +132,7 @@ pub fn violations(evidence: &Evidence) -> Vec<String> {
     }
     let named =
         |name: &'static str, lines: Vec<String>| lines.into_iter().map(move |line| format!("{name}: {line}"));
+    found.extend(named("approvals", approvals::check(evidence)));
     found.extend(named("words", words::check(evidence, &accepted)));
     found.extend(named("requests", requests::check(evidence)));
     found.extend(named("watches", watches::check(evidence)));

@@ -128,6 +128,7 @@ fn created(id: TaskId) -> Event {
         retry: RetryPolicy::default(),
         timeouts: Timeouts::default(),
         priority: 0,
+        action: None,
     };
     Event::Created(Box::new(Created {
         id,
@@ -136,6 +137,7 @@ fn created(id: TaskId) -> Event {
         labels: BTreeMap::from([("body".to_owned(), "5".to_owned())]),
         plan: Plan::new(vec![step], None).unwrap(),
         created_by: "c".to_owned(),
+        owner: "c".to_owned(),
         deadline: Timestamp::MAX,
         retry_of: None,
         reused: BTreeMap::new(),

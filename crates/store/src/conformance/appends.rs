@@ -7,7 +7,7 @@ use quarterdeck_core::{Digest, Span, StreamId, Timestamp};
 use super::fixture::Fixture;
 use super::given::*;
 use crate::commit::{Outcome, RequestKey};
-use crate::port::Store;
+use crate::port::{Followed, Store};
 use crate::rows::RowChange;
 
 async fn is_empty(store: &dyn Store, stream: StreamId) {
@@ -234,7 +234,7 @@ pub async fn escaped_nul_and_all_of_unicode_come_back(fixture: &dyn Fixture) {
     done(store, &[commit]).await;
     let row = store.load(stream, 0, 1).await.unwrap().remove(0);
     assert_eq!(serde_json::from_str::<Vec<String>>(&row.body).unwrap(), [event]);
-    assert_eq!(store.follow(project(), 0, 10).await.unwrap(), [], "only tasks are followed");
+    assert_eq!(store.follow(project(), Followed::Tasks, 0, 10).await.unwrap(), [], "only tasks are followed");
 }
 
 pub async fn time_does_not_fall(fixture: &dyn Fixture) {

@@ -7,7 +7,7 @@ use quarterdeck_core::{ProjectId, TaskId};
 
 use super::fixture::Fixture;
 use super::given::*;
-use crate::port::Store;
+use crate::port::{Followed, Store};
 use crate::rows::{KeyRow, ProjectRow, RowChange, TaskFilter, TaskOpened, TaskRow};
 
 async fn list(store: &dyn Store, filter: &TaskFilter) -> Vec<TaskId> {
@@ -151,7 +151,7 @@ pub async fn projects_do_not_see_each_others_tasks(fixture: &dyn Fixture) {
     let foreign = TaskOpened { project: other, ..opened(theirs) };
     let (_, start) = done(store, &[open_task(opened(mine)), open_task(foreign)]).await[0];
     assert_eq!(list(store, &TaskFilter::default()).await, [mine]);
-    let followed = store.follow(project(), start - 1, 9).await.unwrap();
+    let followed = store.follow(project(), Followed::Tasks, start - 1, 9).await.unwrap();
     assert_eq!(followed.iter().map(|row| row.stream).collect::<Vec<_>>(), [mine.stream()]);
     let (tasks, _) = store.list_tasks(other, &TaskFilter::default(), None, 9).await.unwrap();
     assert_eq!(tasks[0].task, theirs);

@@ -9,6 +9,8 @@
 #![allow(clippy::unwrap_used, clippy::cloned_ref_to_slice_refs)]
 
 pub mod appends;
+pub mod approvals;
+pub mod audit;
 pub mod batches;
 pub mod catalog;
 pub mod dispatch;
@@ -97,6 +99,18 @@ macro_rules! conformance_suite {
                 a_filter_that_matches_little_looks_at_a_bounded_number,
                 projects_are_listed_by_name_and_replaced,
                 keys_are_listed_newest_first_and_by_coverage,
+            ],
+            approvals: [
+                approvals_are_listed_newest_first_by_what_they_are,
+                pending_approvals_are_counted_by_level_and_told_oldest_first,
+                approvals_are_due_in_order_until_they_end,
+                a_gate_is_unsettled_until_its_approval_is_where_it_waits,
+                an_approval_is_orphaned_when_its_gate_or_lease_is_over,
+                approvals_are_followed_apart_from_tasks_and_read_in_one_go,
+            ],
+            audit: [
+                entries_come_in_commit_order_and_go_on_from_any_place,
+                a_head_is_stored_once_and_found_by_size,
             ],
         }
     };

@@ -11,7 +11,7 @@ use quarterdeck_core::StreamId;
 use super::fixture::Fixture;
 use super::given::*;
 use crate::commit::{Commit, Outcome};
-use crate::port::Store;
+use crate::port::{Followed, Store};
 use crate::rows::EventRow;
 
 /// Two handles; twice the same where there can be only one.
@@ -129,7 +129,7 @@ pub async fn a_follower_sees_every_commit_once_while_writers_race(fixture: &dyn 
         let mut cursor = 0;
         loop {
             let finished = running.load(Ordering::SeqCst) == 0;
-            let rows = store.follow(project(), cursor, 7).await.unwrap();
+            let rows = store.follow(project(), Followed::Tasks, cursor, 7).await.unwrap();
             assert!(rows.iter().map(|row| row.position).is_sorted());
             assert!(rows.iter().all(|row| row.position > cursor));
             if let Some(last) = rows.last() {

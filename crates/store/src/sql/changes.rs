@@ -8,15 +8,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use quarterdeck_core::task::State;
-use quarterdeck_core::{ProjectId, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{ApprovalId, ProjectId, StreamId, TaskId, Timestamp};
 
 use super::registry::FRAGMENTS;
 use super::stmt::Part;
 use super::template::Type;
 use super::value::{Cell, Rows};
-use super::{catalog, dispatch, log, requests, tasks};
+use super::{approvals, catalog, dispatch, log, requests, tasks};
 use crate::commit::Commit;
-use crate::rows::{KeyRow, LeaseRow, ProjectRow, RowChange, TaskOpened};
+use crate::rows::{ApprovalNow, ApprovalOpened, KeyRow, LeaseRow, ProjectRow, RowChange, TaskOpened};
 
 /// Heads that have to hold still for an item to apply.
 pub(crate) const APPENDS: &[(&str, Type)] = &[("stream", Type::Uuid), ("expected", Type::Int)];
@@ -93,6 +93,7 @@ impl<'a> Changes<'a> {
         tasks::add(self, item, &net);
         dispatch::add(self, item, &net);
         catalog::add(self, item, &net);
+        approvals::add(self, item, &net);
     }
 }
 
@@ -112,6 +113,12 @@ pub(crate) struct Net<'a> {
     pub timers: BTreeMap<TaskId, Option<Timestamp>>,
     pub projects: BTreeMap<ProjectId, &'a ProjectRow>,
     pub keys: BTreeMap<StreamId, &'a KeyRow>,
+    pub approvals_opened: BTreeMap<ApprovalId, &'a ApprovalOpened>,
+    pub approvals: BTreeMap<ApprovalId, &'a ApprovalNow>,
+    /// Number of the gate, and whether the step has its yes.
+    pub gates: BTreeMap<[u8; 18], Option<(u32, bool)>>,
+    /// In order.
+    pub audit: Vec<(ProjectId, &'a str)>,
 }
 
 impl<'a> Net<'a> {
@@ -155,6 +162,19 @@ impl<'a> Net<'a> {
             RowChange::KeyPut(key) => {
                 self.keys.insert(key.key, key);
             }
+            RowChange::ApprovalOpened(opened) => {
+                self.approvals_opened.insert(opened.approval, opened);
+            }
+            RowChange::ApprovalPut(now) => {
+                self.approvals.insert(now.approval, now);
+            }
+            RowChange::GatePut { step, gate, granted } => {
+                self.gates.insert(step.to_bytes(), Some((*gate, *granted)));
+            }
+            RowChange::GateRemoved(step) => {
+                self.gates.insert(step.to_bytes(), None);
+            }
+            RowChange::Audited { project, body } => self.audit.push((*project, body)),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::value::{Arg, Cell, Reader, Rows, stored};
 use super::{commit, requests};
 use crate::commit::{Append, Commit, Outcome, RequestKey, RequestRecord};
 use crate::error::StoreError;
-use crate::port::{Log, Result};
+use crate::port::{Followed, Log, Result};
 use crate::rows::EventRow;
 
 /// Plain: another who opens the same stream at the same time makes this fail.
@@ -67,18 +67,34 @@ static LOAD: Stmt = Stmt::new(
 
 static HEADS: Stmt = Stmt::new("log.heads", "SELECT id, head FROM stream WHERE id {in $1 uuid}");
 
-static FOLLOW: Stmt = Stmt::new(
-    "log.follow",
+static LOAD_SHORT: Stmt = Stmt::new(
+    "log.load_short",
     "SELECT stream, last_seq, count, position, at, body FROM event
-     WHERE project = $1 AND kind = 1 AND position > $2 ORDER BY position LIMIT $3",
+     WHERE stream {in $1 uuid} ORDER BY stream, last_seq LIMIT 10000",
 );
 
-/// What one commit did to a project's tasks.
-static FOLLOW_ONE: Stmt = Stmt::new(
-    "log.follow_one",
-    "SELECT stream, last_seq, count, position, at, body FROM event
-     WHERE project = $1 AND kind = 1 AND position = $2",
-);
+/// The kind stands in the text, because the indexes are over one kind each.
+macro_rules! follow {
+    ($name:literal, $kind:literal, $rest:literal) => {
+        Stmt::new(
+            $name,
+            concat!(
+                "SELECT stream, last_seq, count, position, at, body FROM event
+                 WHERE project = $1 AND kind = ",
+                $kind,
+                " AND position ",
+                $rest
+            ),
+        )
+    };
+}
+
+static FOLLOW_TASKS: Stmt = follow!("log.follow_tasks", 1, "> $2 ORDER BY position LIMIT $3");
+static FOLLOW_APPROVALS: Stmt = follow!("log.follow_approvals", 4, "> $2 ORDER BY position LIMIT $3");
+
+/// What one commit did to a project's tasks, or approvals.
+static ONE_OF_TASKS: Stmt = follow!("log.one_of_tasks", 1, "= $2");
+static ONE_OF_APPROVALS: Stmt = follow!("log.one_of_approvals", 4, "= $2");
 
 static POSITION: Stmt = Stmt::new("log.position", "SELECT coalesce(max(position), 0) FROM event");
 
@@ -107,8 +123,20 @@ pub(crate) static FIND_COMMITS: Stmt = Stmt::over(
 
 static NOW: Stmt = Stmt::new("log.now", "SELECT {now}");
 
-pub(crate) static ALL: &[&Stmt] =
-    &[&LOAD, &HEADS, &FOLLOW, &FOLLOW_ONE, &POSITION, &PAYLOAD, &FIND_COMMIT, &FIND_COMMITS, &NOW];
+pub(crate) static ALL: &[&Stmt] = &[
+    &LOAD,
+    &LOAD_SHORT,
+    &HEADS,
+    &FOLLOW_TASKS,
+    &FOLLOW_APPROVALS,
+    &ONE_OF_TASKS,
+    &ONE_OF_APPROVALS,
+    &POSITION,
+    &PAYLOAD,
+    &FIND_COMMIT,
+    &FIND_COMMITS,
+    &NOW,
+];
 
 pub(crate) fn add_append<'a>(changes: &mut Changes<'a>, item: i64, commit: CommitId, append: &'a Append) {
     let stream = append.stream.as_uuid();
@@ -199,15 +227,30 @@ impl Log for SqlStore {
             .collect()
     }
 
-    async fn follow(&self, project: ProjectId, position: i64, limit: u32) -> Result<Vec<EventRow>> {
-        debug_assert_eq!(Kind::Task.code(), 1, "the statements say 1");
+    async fn load_short(&self, streams: &[StreamId]) -> Result<Vec<EventRow>> {
+        let ids = streams.iter().map(|stream| stream.as_uuid()).collect();
+        event_rows(&self.db().read(&LOAD_SHORT, vec![Arg::Uuids(ids)]).await?)
+    }
+
+    async fn follow(
+        &self,
+        project: ProjectId,
+        followed: Followed,
+        position: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>> {
+        debug_assert_eq!((Kind::Task.code(), Kind::Approval.code()), (1, 4), "the statements say so");
+        let (follow, one) = match followed {
+            Followed::Tasks => (&FOLLOW_TASKS, &ONE_OF_TASKS),
+            Followed::Approvals => (&FOLLOW_APPROVALS, &ONE_OF_APPROVALS),
+        };
         let project = Arg::Uuid(project.as_uuid());
         let args = vec![project.clone(), Arg::Int(position), Arg::Int(limit.into())];
-        let mut events = event_rows(&self.db().read(&FOLLOW, args).await?)?;
+        let mut events = event_rows(&self.db().read(follow, args).await?)?;
         let full = events.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         if let Some(last) = events.last().map(|event| event.position).filter(|_| full) {
             events.retain(|event| event.position != last);
-            let rest = self.db().read(&FOLLOW_ONE, vec![project, Arg::Int(last)]).await?;
+            let rest = self.db().read(one, vec![project, Arg::Int(last)]).await?;
             events.extend(event_rows(&rest)?);
         }
         events.sort_by_key(|event| (event.position, event.stream));

@@ -2,7 +2,8 @@
 //!
 //! - [`store`]: the store as it is opened; [`schema`]: its migrations
 //! - areas, each with its statements and its part of the commit: [`log`],
-//!   [`requests`], [`tasks`], [`dispatch`], [`sessions`], [`catalog`]
+//!   [`requests`], [`tasks`], [`dispatch`], [`sessions`], [`catalog`],
+//!   [`approvals`], [`audit`]
 //! - the commit: [`changes`] turns commits into rows, [`commit`] batches into
 //!   outcomes; [`compose`] is the statement on PostgreSQL, [`ruling`] the same
 //!   steps on SQLite
@@ -13,6 +14,8 @@
 //! Invariants: nothing locks a row of a projection before its stream's head; no
 //! statement joins a table with an array, because plans are made without statistics.
 
+mod approvals;
+mod audit;
 mod catalog;
 mod changes;
 mod check;

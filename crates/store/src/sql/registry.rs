@@ -2,10 +2,10 @@
 //! them all, and the commit can go through its parts.
 
 use super::stmt::{Fragment, Stmt};
-use super::{catalog, dispatch, log, requests, schema, sessions, tasks};
+use super::{approvals, audit, catalog, dispatch, log, requests, schema, sessions, tasks};
 
 /// In the order of [`super::stmt::Part`].
-pub(crate) static FRAGMENTS: [&Fragment; 15] = [
+pub(crate) static FRAGMENTS: [&Fragment; 20] = [
     &log::OPENED,
     &log::ADVANCED,
     &log::EVENTS,
@@ -21,14 +21,27 @@ pub(crate) static FRAGMENTS: [&Fragment; 15] = [
     &dispatch::TIMERS_SET,
     &catalog::PROJECTS,
     &catalog::KEYS,
+    &approvals::OPENED,
+    &approvals::PUT,
+    &approvals::GATES_REMOVED,
+    &approvals::GATES_PUT,
+    &approvals::AUDIT,
 ];
 
 /// All statements outside the commit.
 pub(crate) fn statements() -> impl Iterator<Item = &'static Stmt> {
-    [log::ALL, requests::ALL, tasks::ALL, dispatch::ALL, sessions::ALL, catalog::ALL, schema::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
+    let areas = [
+        log::ALL,
+        requests::ALL,
+        tasks::ALL,
+        dispatch::ALL,
+        sessions::ALL,
+        catalog::ALL,
+        approvals::ALL,
+        audit::ALL,
+        schema::ALL,
+    ];
+    areas.into_iter().flatten().copied()
 }
 
 #[cfg(test)]

@@ -76,6 +76,11 @@ pub(crate) enum Part {
     TimersSet,
     Projects,
     Keys,
+    ApprovalsOpened,
+    ApprovalsPut,
+    GatesRemoved,
+    GatesPut,
+    Audit,
 }
 
 impl Fragment {

@@ -15,16 +15,16 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("risk", &["core"]),
     ("store", &["core"]),
-    ("engine", &["core", "store"]),
+    ("engine", &["core", "risk", "store"]),
     ("adapters", &["core", "store", "engine"]),
-    ("sim", &["core", "store", "engine"]),
-    ("server", &["api", "core", "store", "engine", "adapters"]),
+    ("sim", &["core", "risk", "store", "engine"]),
+    ("server", &["api", "core", "risk", "store", "engine", "adapters"]),
     ("client", &["api"]),
     // It puts the parts together, and opens the store for `migrate` and `doctor`. It
     // speaks through the client, so it never names the contract.
     ("cli", &["client", "server", "adapters", "engine", "store", "risk", "core"]),
     // It measures the layers one by one, and puts servers together as `cli` does.
-    ("bench", &["api", "client", "server", "adapters", "engine", "store", "core", "harness"]),
+    ("bench", &["api", "client", "server", "adapters", "engine", "risk", "store", "core", "harness"]),
     ("tests", &["api", "client", "harness"]),
     // It judges real servers by the simulator's checkers, from the log in the database.
     ("chaos", &["client", "harness", "sim", "store", "core"]),
@@ -36,7 +36,8 @@ const EDGES: [(&str, &[&str]); 15] = [
 const TESTED_WITH_SERVERS: [&str; 5] = ["store", "adapters", "server", "client", "cli"];
 
 /// A library and the only crates of ours that may name it.
-const RESERVED: [(&str, &[&str]); 2] = [("sqlx", &["store"]), ("redis", &["adapters"])];
+const RESERVED: [(&str, &[&str]); 3] =
+    [("sqlx", &["store"]), ("redis", &["adapters"]), ("cedar-policy", &["risk"])];
 
 /// A library, the crates that must do without it (tests apart), and why.
 const FORBIDDEN: [(&str, &[&str], &str); 6] = [

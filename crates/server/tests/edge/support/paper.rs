@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use quarterdeck_core::{CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{
+    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp,
+};
 use quarterdeck_engine::ports::{Clock, SystemClock};
 use quarterdeck_store::port::Result;
 use quarterdeck_store::rows::*;
@@ -45,7 +47,16 @@ impl Log for Paper {
             |stream: &StreamId| rows.iter().filter(|row| row.stream == *stream).map(|row| row.last).max();
         Ok(streams.iter().filter_map(|stream| Some((*stream, head(stream)?))).collect())
     }
-    async fn follow(&self, _project: ProjectId, _position: i64, _limit: u32) -> Result<Vec<EventRow>> {
+    async fn load_short(&self, _streams: &[StreamId]) -> Result<Vec<EventRow>> {
+        Ok(Vec::new())
+    }
+    async fn follow(
+        &self,
+        _project: ProjectId,
+        _followed: Followed,
+        _position: i64,
+        _limit: u32,
+    ) -> Result<Vec<EventRow>> {
         Ok(Vec::new())
     }
     async fn position(&self) -> Result<i64> {
@@ -146,5 +157,65 @@ impl Catalog for Paper {
     }
     async fn list_keys(&self, _: Option<&[String]>, _: Option<StreamId>, _: u32) -> Result<Vec<StreamId>> {
         Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Approvals for Paper {
+    async fn list_approvals(
+        &self,
+        _project: ProjectId,
+        _filter: &ApprovalFilter,
+        _before: Option<ApprovalId>,
+        _limit: u32,
+    ) -> Result<(Vec<ApprovalId>, Option<ApprovalId>)> {
+        Ok((Vec::new(), None))
+    }
+
+    async fn count_pending(&self, _project: ProjectId) -> Result<[u64; 3]> {
+        Ok([0; 3])
+    }
+
+    async fn pending_approvals(&self, _project: ProjectId, _limit: u32) -> Result<Vec<ApprovalId>> {
+        Ok(Vec::new())
+    }
+
+    async fn due_approvals(&self, _now: Timestamp, _limit: u32) -> Result<Vec<(ApprovalId, Timestamp)>> {
+        Ok(Vec::new())
+    }
+
+    async fn unsettled_gates(&self, _after: Option<StepRef>, _limit: u32) -> Result<Vec<StepRef>> {
+        Ok(Vec::new())
+    }
+
+    async fn orphaned_approvals(&self, _after: Option<ApprovalId>, _limit: u32) -> Result<Vec<ApprovalId>> {
+        Ok(Vec::new())
+    }
+}
+#[async_trait]
+impl AuditLog for Paper {
+    async fn audited_after(&self, _position: i64, _limit: u32) -> Result<Vec<(ProjectId, i64)>> {
+        Ok(Vec::new())
+    }
+
+    async fn audit_entries(
+        &self,
+        _project: ProjectId,
+        _after: AuditPlace,
+        _limit: u32,
+    ) -> Result<Vec<AuditEntry>> {
+        Ok(Vec::new())
+    }
+
+    async fn count_audited(&self, _project: ProjectId, _after: AuditPlace, _limit: u32) -> Result<u64> {
+        Ok(0)
+    }
+
+    async fn audit_seal(&self, _project: ProjectId, _at_most: u64) -> Result<Option<AuditSeal>> {
+        Ok(None)
+    }
+
+    async fn seal_audit(&self, _project: ProjectId, _seal: &AuditSeal) -> Result<()> {
+        Ok(())
     }
 }

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from quarterdeck.options.v1 import options_pb2 as quarterdeck_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+quarterdeck/operations/v1/key_service.proto\x12\x19quarterdeck.operations.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$quarterdeck/options/v1/options.proto\"\x9d\x03\n\x03Key\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x32\n\x05roles\x18\x03 \x03(\x0e\x32\x1c.quarterdeck.options.v1.RoleR\x05roles\x12\x1a\n\x08projects\x18\x04 \x03(\tR\x08projects\x12!\n\x0c\x61ll_projects\x18\x05 \x01(\x08R\x0b\x61llProjects\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12;\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrevokeTime\x12\x1d\n\ncreated_by\x18\t \x01(\tR\tcreatedBy\x12\x1a\n\x08revision\x18\n \x01(\x03R\x08revision\"\x88\x02\n\x10\x43reateKeyRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x00R\trequestId\x12#\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x00R\x0b\x64isplayName\x12\x34\n\x05roles\x18\x03 \x03(\x0e\x32\x1c.quarterdeck.options.v1.RoleB\x00R\x05roles\x12\x1c\n\x08projects\x18\x04 \x03(\tB\x00R\x08projects\x12!\n\x0c\x61ll_projects\x18\x05 \x01(\x08R\x0b\x61llProjects\x12\x37\n\x08lifetime\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x08lifetime\"]\n\x11\x43reateKeyResponse\x12\x30\n\x03key\x18\x01 \x01(\x0b\x32\x1e.quarterdeck.operations.v1.KeyR\x03key\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\"Q\n\x0fListKeysRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x00R\tpageToken\"n\n\x10ListKeysResponse\x12\x32\n\x04keys\x18\x01 \x03(\x0b\x32\x1e.quarterdeck.operations.v1.KeyR\x04keys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"L\n\x10RevokeKeyRequest\x12\x17\n\x06key_id\x18\x01 \x01(\tB\x00R\x05keyId\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x00R\trequestId\"E\n\x11RevokeKeyResponse\x12\x30\n\x03key\x18\x01 \x01(\x0b\x32\x1e.quarterdeck.operations.v1.KeyR\x03key2\xc7\x02\n\nKeyService\x12h\n\tCreateKey\x12+.quarterdeck.operations.v1.CreateKeyRequest\x1a,.quarterdeck.operations.v1.CreateKeyResponse\"\x00\x12\x65\n\x08ListKeys\x12*.quarterdeck.operations.v1.ListKeysRequest\x1a+.quarterdeck.operations.v1.ListKeysResponse\"\x00\x12h\n\tRevokeKey\x12+.quarterdeck.operations.v1.RevokeKeyRequest\x1a,.quarterdeck.operations.v1.RevokeKeyResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+quarterdeck/operations/v1/key_service.proto\x12\x19quarterdeck.operations.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$quarterdeck/options/v1/options.proto\"\xb5\x03\n\x03Key\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x32\n\x05roles\x18\x03 \x03(\x0e\x32\x1c.quarterdeck.options.v1.RoleR\x05roles\x12\x1a\n\x08projects\x18\x04 \x03(\tR\x08projects\x12!\n\x0c\x61ll_projects\x18\x05 \x01(\x08R\x0b\x61llProjects\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12;\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrevokeTime\x12\x1d\n\ncreated_by\x18\t \x01(\tR\tcreatedBy\x12\x1a\n\x08revision\x18\n \x01(\x03R\x08revision\x12\x16\n\x06person\x18\x0b \x01(\tR\x06person\"\xa2\x02\n\x10\x43reateKeyRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x00R\trequestId\x12#\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x00R\x0b\x64isplayName\x12\x34\n\x05roles\x18\x03 \x03(\x0e\x32\x1c.quarterdeck.options.v1.RoleB\x00R\x05roles\x12\x1c\n\x08projects\x18\x04 \x03(\tB\x00R\x08projects\x12!\n\x0c\x61ll_projects\x18\x05 \x01(\x08R\x0b\x61llProjects\x12\x37\n\x08lifetime\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x08lifetime\x12\x18\n\x06person\x18\x07 \x01(\tB\x00R\x06person\"]\n\x11\x43reateKeyResponse\x12\x30\n\x03key\x18\x01 \x01(\x0b\x32\x1e.quarterdeck.operations.v1.KeyR\x03key\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\"Q\n\x0fListKeysRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x00R\tpageToken\"n\n\x10ListKeysResponse\x12\x32\n\x04keys\x18\x01 \x03(\x0b\x32\x1e.quarterdeck.operations.v1.KeyR\x04keys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"L\n\x10RevokeKeyRequest\x12\x17\n\x06key_id\x18\x01 \x01(\tB\x00R\x05keyId\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x00R\trequestId\"E\n\x11RevokeKeyResponse\x12\x30\n\x03key\x18\x01 \x01(\x0b\x32\x1e.quarterdeck.operations.v1.KeyR\x03key2\xc7\x02\n\nKeyService\x12h\n\tCreateKey\x12+.quarterdeck.operations.v1.CreateKeyRequest\x1a,.quarterdeck.operations.v1.CreateKeyResponse\"\x00\x12\x65\n\x08ListKeys\x12*.quarterdeck.operations.v1.ListKeysRequest\x1a+.quarterdeck.operations.v1.ListKeysResponse\"\x00\x12h\n\tRevokeKey\x12+.quarterdeck.operations.v1.RevokeKeyRequest\x1a,.quarterdeck.operations.v1.RevokeKeyResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quarterdeck.operations.v1.k
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_KEY']._serialized_start=178
-  _globals['_KEY']._serialized_end=591
-  _globals['_CREATEKEYREQUEST']._serialized_start=594
-  _globals['_CREATEKEYREQUEST']._serialized_end=858
-  _globals['_CREATEKEYRESPONSE']._serialized_start=860
-  _globals['_CREATEKEYRESPONSE']._serialized_end=953
-  _globals['_LISTKEYSREQUEST']._serialized_start=955
-  _globals['_LISTKEYSREQUEST']._serialized_end=1036
-  _globals['_LISTKEYSRESPONSE']._serialized_start=1038
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1148
-  _globals['_REVOKEKEYREQUEST']._serialized_start=1150
-  _globals['_REVOKEKEYREQUEST']._serialized_end=1226
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=1228
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=1297
-  _globals['_KEYSERVICE']._serialized_start=1300
-  _globals['_KEYSERVICE']._serialized_end=1627
+  _globals['_KEY']._serialized_end=615
+  _globals['_CREATEKEYREQUEST']._serialized_start=618
+  _globals['_CREATEKEYREQUEST']._serialized_end=908
+  _globals['_CREATEKEYRESPONSE']._serialized_start=910
+  _globals['_CREATEKEYRESPONSE']._serialized_end=1003
+  _globals['_LISTKEYSREQUEST']._serialized_start=1005
+  _globals['_LISTKEYSREQUEST']._serialized_end=1086
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1088
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1198
+  _globals['_REVOKEKEYREQUEST']._serialized_start=1200
+  _globals['_REVOKEKEYREQUEST']._serialized_end=1276
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=1278
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=1347
+  _globals['_KEYSERVICE']._serialized_start=1350
+  _globals['_KEYSERVICE']._serialized_end=1677
 # @@protoc_insertion_point(module_scope)

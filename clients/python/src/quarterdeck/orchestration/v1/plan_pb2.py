@@ -24,22 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from quarterdeck.approvals.v1 import action_pb2 as quarterdeck_dot_approvals_dot_v1_dot_action__pb2
 from quarterdeck.type.v1 import payload_pb2 as quarterdeck_dot_type_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'quarterdeck/orchestration/v1/plan.proto\x12\x1cquarterdeck.orchestration.v1\x1a\x1egoogle/protobuf/duration.proto\x1a!quarterdeck/type/v1/payload.proto\"}\n\x04Plan\x12>\n\x05steps\x18\x01 \x03(\x0b\x32&.quarterdeck.orchestration.v1.PlanStepB\x00R\x05steps\x12\x35\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x07timeout\"\xb3\x02\n\x08PlanStep\x12\x12\n\x03key\x18\x01 \x01(\tB\x00R\x03key\x12 \n\ncapability\x18\x02 \x01(\tB\x00R\ncapability\x12\x32\n\x05input\x18\x03 \x01(\x0b\x32\x1c.quarterdeck.type.v1.PayloadR\x05input\x12\x16\n\x05\x61\x66ter\x18\x04 \x03(\tB\x00R\x05\x61\x66ter\x12?\n\x05retry\x18\x05 \x01(\x0b\x32).quarterdeck.orchestration.v1.RetryPolicyR\x05retry\x12\x46\n\x08timeouts\x18\x06 \x01(\x0b\x32*.quarterdeck.orchestration.v1.StepTimeoutsR\x08timeouts\x12\x1c\n\x08priority\x18\x07 \x01(\x05\x42\x00R\x08priority\"\x9d\x02\n\x0bRetryPolicy\x12#\n\x0cmax_attempts\x18\x01 \x01(\x05\x42\x00R\x0bmaxAttempts\x12\x44\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x0einitialBackoff\x12/\n\x12\x62\x61\x63koff_multiplier\x18\x03 \x01(\x01\x42\x00R\x11\x62\x61\x63koffMultiplier\x12<\n\x0bmax_backoff\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\nmaxBackoff\x12\x34\n\x15non_retryable_reasons\x18\x05 \x03(\tB\x00R\x13nonRetryableReasons\"\xb5\x01\n\x0cStepTimeouts\x12\x35\n\x07waiting\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x07waiting\x12\x35\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x07\x61ttempt\x12\x37\n\x08progress\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x08progressb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'quarterdeck/orchestration/v1/plan.proto\x12\x1cquarterdeck.orchestration.v1\x1a\x1egoogle/protobuf/duration.proto\x1a%quarterdeck/approvals/v1/action.proto\x1a!quarterdeck/type/v1/payload.proto\"}\n\x04Plan\x12>\n\x05steps\x18\x01 \x03(\x0b\x32&.quarterdeck.orchestration.v1.PlanStepB\x00R\x05steps\x12\x35\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x07timeout\"\xed\x02\n\x08PlanStep\x12\x12\n\x03key\x18\x01 \x01(\tB\x00R\x03key\x12 \n\ncapability\x18\x02 \x01(\tB\x00R\ncapability\x12\x32\n\x05input\x18\x03 \x01(\x0b\x32\x1c.quarterdeck.type.v1.PayloadR\x05input\x12\x16\n\x05\x61\x66ter\x18\x04 \x03(\tB\x00R\x05\x61\x66ter\x12?\n\x05retry\x18\x05 \x01(\x0b\x32).quarterdeck.orchestration.v1.RetryPolicyR\x05retry\x12\x46\n\x08timeouts\x18\x06 \x01(\x0b\x32*.quarterdeck.orchestration.v1.StepTimeoutsR\x08timeouts\x12\x1c\n\x08priority\x18\x07 \x01(\x05\x42\x00R\x08priority\x12\x38\n\x06\x61\x63tion\x18\x08 \x01(\x0b\x32 .quarterdeck.approvals.v1.ActionR\x06\x61\x63tion\"\x9d\x02\n\x0bRetryPolicy\x12#\n\x0cmax_attempts\x18\x01 \x01(\x05\x42\x00R\x0bmaxAttempts\x12\x44\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x0einitialBackoff\x12/\n\x12\x62\x61\x63koff_multiplier\x18\x03 \x01(\x01\x42\x00R\x11\x62\x61\x63koffMultiplier\x12<\n\x0bmax_backoff\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\nmaxBackoff\x12\x34\n\x15non_retryable_reasons\x18\x05 \x03(\tB\x00R\x13nonRetryableReasons\"\xb5\x01\n\x0cStepTimeouts\x12\x35\n\x07waiting\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x07waiting\x12\x35\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x07\x61ttempt\x12\x37\n\x08progress\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x08progressb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quarterdeck.orchestration.v1.plan_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLAN']._serialized_start=140
-  _globals['_PLAN']._serialized_end=265
-  _globals['_PLANSTEP']._serialized_start=268
-  _globals['_PLANSTEP']._serialized_end=575
-  _globals['_RETRYPOLICY']._serialized_start=578
-  _globals['_RETRYPOLICY']._serialized_end=863
-  _globals['_STEPTIMEOUTS']._serialized_start=866
-  _globals['_STEPTIMEOUTS']._serialized_end=1047
+  _globals['_PLAN']._serialized_start=179
+  _globals['_PLAN']._serialized_end=304
+  _globals['_PLANSTEP']._serialized_start=307
+  _globals['_PLANSTEP']._serialized_end=672
+  _globals['_RETRYPOLICY']._serialized_start=675
+  _globals['_RETRYPOLICY']._serialized_end=960
+  _globals['_STEPTIMEOUTS']._serialized_start=963
+  _globals['_STEPTIMEOUTS']._serialized_end=1144
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from quarterdeck.approvals.v1 import action_pb2 as _action_pb2
 from quarterdeck.type.v1 import payload_pb2 as _payload_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -20,7 +21,7 @@ class Plan(_message.Message):
     def __init__(self, steps: _Optional[_Iterable[_Union[PlanStep, _Mapping]]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class PlanStep(_message.Message):
-    __slots__ = ("key", "capability", "input", "after", "retry", "timeouts", "priority")
+    __slots__ = ("key", "capability", "input", "after", "retry", "timeouts", "priority", "action")
     KEY_FIELD_NUMBER: _ClassVar[int]
     CAPABILITY_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +29,7 @@ class PlanStep(_message.Message):
     RETRY_FIELD_NUMBER: _ClassVar[int]
     TIMEOUTS_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
     key: str
     capability: str
     input: _payload_pb2.Payload
@@ -35,7 +37,8 @@ class PlanStep(_message.Message):
     retry: RetryPolicy
     timeouts: StepTimeouts
     priority: int
-    def __init__(self, key: _Optional[str] = ..., capability: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., after: _Optional[_Iterable[str]] = ..., retry: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[StepTimeouts, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+    action: _action_pb2.Action
+    def __init__(self, key: _Optional[str] = ..., capability: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., after: _Optional[_Iterable[str]] = ..., retry: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[StepTimeouts, _Mapping]] = ..., priority: _Optional[int] = ..., action: _Optional[_Union[_action_pb2.Action, _Mapping]] = ...) -> None: ...
 
 class RetryPolicy(_message.Message):
     __slots__ = ("max_attempts", "initial_backoff", "backoff_multiplier", "max_backoff", "non_retryable_reasons")

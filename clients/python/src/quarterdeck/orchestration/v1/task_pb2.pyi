@@ -32,6 +32,9 @@ class StopCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STOP_CODE_AGENT_LOST: _ClassVar[StopCode]
     STOP_CODE_TIMEOUT: _ClassVar[StopCode]
     STOP_CODE_CANCELED: _ClassVar[StopCode]
+    STOP_CODE_APPROVAL_DENIED: _ClassVar[StopCode]
+    STOP_CODE_APPROVAL_TIMEOUT: _ClassVar[StopCode]
+    STOP_CODE_APPROVAL_WITHDRAWN: _ClassVar[StopCode]
 
 class StepState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -43,6 +46,7 @@ class StepState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STEP_STATE_SUCCEEDED: _ClassVar[StepState]
     STEP_STATE_FAILED: _ClassVar[StepState]
     STEP_STATE_CANCELED: _ClassVar[StepState]
+    STEP_STATE_AWAITING_APPROVAL: _ClassVar[StepState]
 
 class FailureCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -51,6 +55,9 @@ class FailureCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_CODE_ATTEMPT_TIMEOUT: _ClassVar[FailureCode]
     FAILURE_CODE_PROGRESS_TIMEOUT: _ClassVar[FailureCode]
     FAILURE_CODE_AGENT_LOST: _ClassVar[FailureCode]
+    FAILURE_CODE_APPROVAL_DENIED: _ClassVar[FailureCode]
+    FAILURE_CODE_APPROVAL_TIMEOUT: _ClassVar[FailureCode]
+    FAILURE_CODE_APPROVAL_WITHDRAWN: _ClassVar[FailureCode]
 TASK_STATE_UNSPECIFIED: TaskState
 TASK_STATE_RUNNING: TaskState
 TASK_STATE_SUCCEEDED: TaskState
@@ -64,6 +71,9 @@ STOP_CODE_NO_AGENT: StopCode
 STOP_CODE_AGENT_LOST: StopCode
 STOP_CODE_TIMEOUT: StopCode
 STOP_CODE_CANCELED: StopCode
+STOP_CODE_APPROVAL_DENIED: StopCode
+STOP_CODE_APPROVAL_TIMEOUT: StopCode
+STOP_CODE_APPROVAL_WITHDRAWN: StopCode
 STEP_STATE_UNSPECIFIED: StepState
 STEP_STATE_BLOCKED: StepState
 STEP_STATE_READY: StepState
@@ -72,11 +82,15 @@ STEP_STATE_RUNNING: StepState
 STEP_STATE_SUCCEEDED: StepState
 STEP_STATE_FAILED: StepState
 STEP_STATE_CANCELED: StepState
+STEP_STATE_AWAITING_APPROVAL: StepState
 FAILURE_CODE_UNSPECIFIED: FailureCode
 FAILURE_CODE_REPORTED: FailureCode
 FAILURE_CODE_ATTEMPT_TIMEOUT: FailureCode
 FAILURE_CODE_PROGRESS_TIMEOUT: FailureCode
 FAILURE_CODE_AGENT_LOST: FailureCode
+FAILURE_CODE_APPROVAL_DENIED: FailureCode
+FAILURE_CODE_APPROVAL_TIMEOUT: FailureCode
+FAILURE_CODE_APPROVAL_WITHDRAWN: FailureCode
 
 class Task(_message.Message):
     __slots__ = ("id", "project", "display_name", "labels", "state", "stop_reason", "steps", "step_count", "revision", "create_time", "end_time", "deadline", "created_by", "retry_of")
@@ -130,7 +144,7 @@ class StopReason(_message.Message):
     def __init__(self, code: _Optional[_Union[StopCode, str]] = ..., step_key: _Optional[str] = ..., message: _Optional[str] = ..., step_reason: _Optional[str] = ...) -> None: ...
 
 class Step(_message.Message):
-    __slots__ = ("key", "capability", "after", "priority", "state", "attempt", "agent", "input", "output", "last_failure", "progress", "update_time", "reused")
+    __slots__ = ("key", "capability", "after", "priority", "state", "attempt", "agent", "input", "output", "last_failure", "progress", "update_time", "reused", "approval_id")
     KEY_FIELD_NUMBER: _ClassVar[int]
     CAPABILITY_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +158,7 @@ class Step(_message.Message):
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     REUSED_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_ID_FIELD_NUMBER: _ClassVar[int]
     key: str
     capability: str
     after: _containers.RepeatedScalarFieldContainer[str]
@@ -157,7 +172,8 @@ class Step(_message.Message):
     progress: StepProgress
     update_time: _timestamp_pb2.Timestamp
     reused: bool
-    def __init__(self, key: _Optional[str] = ..., capability: _Optional[str] = ..., after: _Optional[_Iterable[str]] = ..., priority: _Optional[int] = ..., state: _Optional[_Union[StepState, str]] = ..., attempt: _Optional[int] = ..., agent: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., output: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., last_failure: _Optional[_Union[StepFailure, _Mapping]] = ..., progress: _Optional[_Union[StepProgress, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reused: bool = ...) -> None: ...
+    approval_id: str
+    def __init__(self, key: _Optional[str] = ..., capability: _Optional[str] = ..., after: _Optional[_Iterable[str]] = ..., priority: _Optional[int] = ..., state: _Optional[_Union[StepState, str]] = ..., attempt: _Optional[int] = ..., agent: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., output: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., last_failure: _Optional[_Union[StepFailure, _Mapping]] = ..., progress: _Optional[_Union[StepProgress, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reused: bool = ..., approval_id: _Optional[str] = ...) -> None: ...
 
 class StepFailure(_message.Message):
     __slots__ = ("code", "reason", "message", "attempt")
@@ -184,7 +200,7 @@ class StepProgress(_message.Message):
     def __init__(self, fraction: _Optional[float] = ..., message: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., partial_output_size: _Optional[int] = ...) -> None: ...
 
 class TaskEvent(_message.Message):
-    __slots__ = ("task_id", "sequence", "time", "task_created", "step_assigned", "step_progressed", "step_refused", "step_succeeded", "step_failed", "step_readied", "task_ended")
+    __slots__ = ("task_id", "sequence", "time", "task_created", "step_assigned", "step_progressed", "step_refused", "step_succeeded", "step_failed", "step_readied", "task_ended", "step_gated", "step_approved")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +212,8 @@ class TaskEvent(_message.Message):
     STEP_FAILED_FIELD_NUMBER: _ClassVar[int]
     STEP_READIED_FIELD_NUMBER: _ClassVar[int]
     TASK_ENDED_FIELD_NUMBER: _ClassVar[int]
+    STEP_GATED_FIELD_NUMBER: _ClassVar[int]
+    STEP_APPROVED_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     sequence: int
     time: _timestamp_pb2.Timestamp
@@ -207,7 +225,9 @@ class TaskEvent(_message.Message):
     step_failed: StepFailed
     step_readied: StepReadied
     task_ended: TaskEnded
-    def __init__(self, task_id: _Optional[str] = ..., sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_created: _Optional[_Union[TaskCreated, _Mapping]] = ..., step_assigned: _Optional[_Union[StepAssigned, _Mapping]] = ..., step_progressed: _Optional[_Union[StepProgressed, _Mapping]] = ..., step_refused: _Optional[_Union[StepRefused, _Mapping]] = ..., step_succeeded: _Optional[_Union[StepSucceeded, _Mapping]] = ..., step_failed: _Optional[_Union[StepFailed, _Mapping]] = ..., step_readied: _Optional[_Union[StepReadied, _Mapping]] = ..., task_ended: _Optional[_Union[TaskEnded, _Mapping]] = ...) -> None: ...
+    step_gated: StepGated
+    step_approved: StepApproved
+    def __init__(self, task_id: _Optional[str] = ..., sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_created: _Optional[_Union[TaskCreated, _Mapping]] = ..., step_assigned: _Optional[_Union[StepAssigned, _Mapping]] = ..., step_progressed: _Optional[_Union[StepProgressed, _Mapping]] = ..., step_refused: _Optional[_Union[StepRefused, _Mapping]] = ..., step_succeeded: _Optional[_Union[StepSucceeded, _Mapping]] = ..., step_failed: _Optional[_Union[StepFailed, _Mapping]] = ..., step_readied: _Optional[_Union[StepReadied, _Mapping]] = ..., task_ended: _Optional[_Union[TaskEnded, _Mapping]] = ..., step_gated: _Optional[_Union[StepGated, _Mapping]] = ..., step_approved: _Optional[_Union[StepApproved, _Mapping]] = ...) -> None: ...
 
 class TaskCreated(_message.Message):
     __slots__ = ("display_name", "labels", "plan", "created_by", "retry_of", "reused_steps")
@@ -297,6 +317,22 @@ class StepReadied(_message.Message):
     STEP_KEY_FIELD_NUMBER: _ClassVar[int]
     step_key: str
     def __init__(self, step_key: _Optional[str] = ...) -> None: ...
+
+class StepGated(_message.Message):
+    __slots__ = ("step_key", "message")
+    STEP_KEY_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    step_key: str
+    message: str
+    def __init__(self, step_key: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class StepApproved(_message.Message):
+    __slots__ = ("step_key", "approval_id")
+    STEP_KEY_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_ID_FIELD_NUMBER: _ClassVar[int]
+    step_key: str
+    approval_id: str
+    def __init__(self, step_key: _Optional[str] = ..., approval_id: _Optional[str] = ...) -> None: ...
 
 class TaskEnded(_message.Message):
     __slots__ = ("state", "stop_reason")

@@ -3,6 +3,7 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from quarterdeck.approvals.v1 import action_pb2 as _action_pb2
 from quarterdeck.type.v1 import payload_pb2 as _payload_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -176,7 +177,7 @@ class Welcome(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., resume_token: _Optional[str] = ..., resumed: bool = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ping_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Assign(_message.Message):
-    __slots__ = ("lease_token", "project", "task_id", "step_key", "capability", "attempt", "input", "dependencies", "checkpoint", "deadline", "idempotency_key", "progress_timeout")
+    __slots__ = ("lease_token", "project", "task_id", "step_key", "capability", "attempt", "input", "dependencies", "checkpoint", "deadline", "idempotency_key", "progress_timeout", "action", "approval_id")
     LEASE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
@@ -189,6 +190,8 @@ class Assign(_message.Message):
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_ID_FIELD_NUMBER: _ClassVar[int]
     lease_token: str
     project: str
     task_id: str
@@ -201,7 +204,9 @@ class Assign(_message.Message):
     deadline: _timestamp_pb2.Timestamp
     idempotency_key: str
     progress_timeout: _duration_pb2.Duration
-    def __init__(self, lease_token: _Optional[str] = ..., project: _Optional[str] = ..., task_id: _Optional[str] = ..., step_key: _Optional[str] = ..., capability: _Optional[str] = ..., attempt: _Optional[int] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., dependencies: _Optional[_Iterable[_Union[DependencyOutput, _Mapping]]] = ..., checkpoint: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., progress_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    action: _action_pb2.Action
+    approval_id: str
+    def __init__(self, lease_token: _Optional[str] = ..., project: _Optional[str] = ..., task_id: _Optional[str] = ..., step_key: _Optional[str] = ..., capability: _Optional[str] = ..., attempt: _Optional[int] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., dependencies: _Optional[_Iterable[_Union[DependencyOutput, _Mapping]]] = ..., checkpoint: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., progress_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., action: _Optional[_Union[_action_pb2.Action, _Mapping]] = ..., approval_id: _Optional[str] = ...) -> None: ...
 
 class DependencyOutput(_message.Message):
     __slots__ = ("step_key", "output")

@@ -1,0 +1,174 @@
+//! Which variable a name stands for: functions have names of their own.
+//!
+//! Invariant: a name that may have been given another value elsewhere (by a function, or
+//! before a function is called) is never known for certain where that could be.
+
+use std::collections::{HashMap, HashSet};
+
+use tree_sitter::{Node, Tree};
+
+use super::Language;
+use super::evaluate::Names;
+use super::grammar::{Form, children, field, form};
+use super::value::Value;
+use crate::work;
+
+/// Nodes that are looked at before the walk; the walk itself stops no later.
+const NODES_MAX: usize = 20_000;
+const NODE: usize = 60;
+
+/// The names of one function while it is walked.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// What its own names stood for outside.
+    own: HashMap<String, Option<Value>>,
+    /// Names that it says are not its own.
+    outer: HashSet<String>,
+    /// Names that are given a value belong to what is around it (Ruby's blocks).
+    open: bool,
+}
+
+impl Names<'_> {
+    /// Gives a name a value. `declares`: the statement makes a name of this function.
+    pub fn bind(&mut self, name: &str, value: Value, declares: bool) {
+        self.answers.get_mut().clear();
+        let assigns = matches!(self.language, Language::Python | Language::Ruby);
+        match self.frames.last_mut() {
+            Some(frame) if !frame.open && !frame.outer.contains(name) && (declares || assigns) => {
+                let before = self.bound.get(name).cloned();
+                frame.own.entry(name.to_owned()).or_insert(before);
+                self.bound.insert(name.to_owned(), value.bounded());
+            }
+            Some(frame) if frame.own.contains_key(name) => {
+                self.bound.insert(name.to_owned(), value.bounded());
+            }
+            // A function that may never be called, or called later.
+            Some(_) => {
+                let before = self.bound.get(name).cloned().unwrap_or(Value::Unknown);
+                self.bound.insert(name.to_owned(), before.or(value).bounded());
+            }
+            None => {
+                self.bound.insert(name.to_owned(), value.bounded());
+            }
+        }
+    }
+
+    /// Whether the name may stand for something else by the time that this runs.
+    pub fn unsure(&self, name: &str) -> bool {
+        let own = self.frames.iter().any(|frame| frame.own.contains_key(name));
+        !own && (self.shared.contains(name) || !self.frames.is_empty() && self.changing.contains(name))
+    }
+
+    /// Begins a function: its parameters are whatever it is called with.
+    pub fn enter(&mut self, node: Node<'_>) {
+        self.answers.get_mut().clear();
+        let open = matches!(node.kind(), "block" | "do_block") && self.language == Language::Ruby;
+        let mut frame = Frame { open, ..Frame::default() };
+        for name in self.parameters(node) {
+            let before = self.bound.insert(name.clone(), Value::Unknown);
+            frame.own.entry(name).or_insert(before);
+        }
+        self.frames.push(frame);
+    }
+
+    pub fn leave(&mut self) {
+        self.answers.get_mut().clear();
+        let Some(frame) = self.frames.pop() else { return };
+        for (name, before) in frame.own {
+            match before {
+                Some(value) => self.bound.insert(name, value),
+                None => self.bound.remove(&name),
+            };
+        }
+    }
+
+    /// `global x`, `nonlocal x`.
+    pub fn disown(&mut self, node: Node<'_>) {
+        let names: Vec<String> =
+            children(node).into_iter().map(|name| self.written(name).to_owned()).collect();
+        if let Some(frame) = self.frames.last_mut() {
+            frame.outer.extend(names);
+        }
+    }
+
+    fn parameters(&self, node: Node<'_>) -> Vec<String> {
+        let Some(list) = field(node, &["parameters", "parameter"]) else { return Vec::new() };
+        if form(list.kind()) == Form::Name {
+            return vec![self.written(list).to_owned()];
+        }
+        children(list).into_iter().flat_map(|part| self.parameter(part, 6)).collect()
+    }
+
+    /// The names within a parameter; its default and its type give none.
+    fn parameter(&self, part: Node<'_>, deep: u8) -> Vec<String> {
+        let Some(deep) = deep.checked_sub(1) else { return Vec::new() };
+        if form(part.kind()) == Form::Name || part.kind() == "shorthand_property_identifier_pattern" {
+            return vec![self.written(part).to_owned()];
+        }
+        match field(part, &["name", "pattern", "left"]) {
+            Some(name) => self.parameter(name, deep),
+            None => children(part)
+                .into_iter()
+                .filter(|child| !child.kind().contains("type") && child.kind() != "default_value")
+                .flat_map(|child| self.parameter(child, deep))
+                .collect(),
+        }
+    }
+}
+
+/// Whether the node is a function with names of its own. Blocks of most languages are not.
+pub fn function(language: Language, kind: &'static str) -> bool {
+    form(kind) == Form::Function && (language == Language::Ruby || !matches!(kind, "block" | "do_block"))
+}
+
+/// Names outside of functions that are given a value more than once, and those that
+/// functions give one.
+pub fn survey(names: &mut Names<'_>, tree: &Tree) {
+    let mut counts: HashMap<&str, u32> = HashMap::new();
+    let mut inside: HashSet<&str> = HashSet::new();
+    let mut waiting = vec![(tree.root_node(), false)];
+    let mut seen = 0;
+    while let Some((node, within)) = waiting.pop() {
+        seen += 1;
+        if seen > NODES_MAX || !work::spend(NODE) {
+            break;
+        }
+        match (node.kind(), within) {
+            ("global_statement" | "nonlocal_statement", _) => {
+                inside.extend(children(node).into_iter().map(|name| names.written(name)));
+            }
+            (kind, false) if gives(kind) => {
+                if let Some(left) = field(node, &["left", "name", "pattern"]) {
+                    *counts.entry(names.written(left)).or_default() += 1;
+                }
+            }
+            ("assignment_expression" | "augmented_assignment_expression" | "assignment_statement", true) => {
+                inside.extend(field(node, &["left"]).map(|left| names.written(left)));
+            }
+            _ => {}
+        }
+        let within = within || function(names.language, node.kind());
+        waiting.extend(children(node).into_iter().map(|child| (child, within)));
+    }
+    let twice = counts.iter().filter(|(_, count)| **count > 1).map(|(name, _)| (*name).to_owned());
+    names.changing = twice.collect();
+    names.shared = inside.into_iter().filter(|name| counts.contains_key(name)).map(str::to_owned).collect();
+}
+
+fn gives(kind: &str) -> bool {
+    matches!(
+        kind,
+        "assignment"
+            | "assignment_expression"
+            | "assignment_statement"
+            | "short_var_declaration"
+            | "augmented_assignment"
+            | "augmented_assignment_expression"
+            | "operator_assignment"
+            | "variable_declarator"
+            | "var_spec"
+            | "let_declaration"
+            | "for_statement"
+            | "named_expression"
+    )
+}
