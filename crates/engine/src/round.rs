@@ -184,7 +184,8 @@ impl Round {
         };
         let Some(state) = task.step(*step) else { return };
         if let Some(grant) = &state.grant {
-            let by = Redeemer { session: *session, token: task.revision + 1, agent: agent.clone() };
+            let (session, token, agent) = (*session, task.revision + 1, agent.clone());
+            let by = Redeemer { task: task.id, step: *step, session, token, agent };
             let (grant, gate) = (grant.clone(), state.gates);
             self.redeemed.push(Redemption { step: *step, grant, gate, by });
         }

@@ -9,10 +9,11 @@ use quarterdeck_core::payload::Body;
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::{Event, State};
 use quarterdeck_core::{ApprovalId, Digest, ProjectId, TaskId, Timestamp, policy, project};
-use quarterdeck_store::rows::{EventRow, QueueKey, TaskFilter};
+use quarterdeck_store::rows::{AuditPlace, EventRow, QueueKey, TaskFilter};
 use quarterdeck_store::{Followed, Store, StoreError};
 
 use crate::checks::approvals::ApprovalLog;
+use crate::checks::audit::Audit;
 use crate::checks::{Placed, TaskLog};
 use crate::workload::CAPABILITIES;
 
@@ -40,9 +41,32 @@ pub async fn unfinished(store: &impl Store) -> Result<Vec<String>, StoreError> {
         (store.unsettled_gates(None, PAGE).await?, store.orphaned_approvals(None, PAGE).await?);
     left.extend(gates.iter().map(|gate| format!("unsettled: {gate:?}")));
     left.extend(live.iter().map(|approval| format!("orphaned: {approval}")));
+    let sealed =
+        store.audit_seal(project, i64::MAX as u64).await?.map_or(AuditPlace::default(), |seal| seal.last);
+    let unsealed = store.count_audited(project, sealed, PAGE).await?;
+    left.extend((unsealed > 0).then(|| format!("{unsealed} entries of the audit are not sealed")));
     let timers = store.due_timers(Timestamp::MAX, PAGE).await?;
     left.extend(timers.iter().map(|(task, due)| format!("{task} has a timer at {due:?}")));
     Ok(left)
+}
+
+/// Every entry of the audit and every seal.
+pub async fn audit(store: &impl Store) -> Result<Audit, StoreError> {
+    let project = ProjectId::of(project::DEFAULT);
+    let (mut entries, mut after) = (Vec::new(), AuditPlace::default());
+    loop {
+        let page = store.audit_entries(project, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.place;
+        entries.extend(page);
+    }
+    let (mut seals, mut at_most) = (Vec::new(), i64::MAX as u64);
+    while let Some(seal) = store.audit_seal(project, at_most).await? {
+        at_most = seal.size - 1;
+        seals.push(seal);
+    }
+    seals.reverse();
+    Ok(Audit { entries, seals })
 }
 
 /// Every approval and the policy, as the store has them.

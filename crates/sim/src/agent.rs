@@ -4,6 +4,7 @@
 //! Every word carries its token and number in its content, so the log itself
 //! tells which word it took.
 
+mod asks;
 pub mod hands;
 mod words;
 
@@ -52,6 +53,8 @@ pub struct Agent {
     session: String,
     resume_token: String,
     hands: Hands,
+    /// The lease before the newest.
+    token_before: String,
     mute: bool,
     /// The welcome says which session this is: nothing is said before.
     welcome: bool,
@@ -70,6 +73,7 @@ impl Agent {
             world,
             index,
             hands: Hands::new(dice.clone()),
+            token_before: String::new(),
             dice,
             session: String::new(),
             resume_token: String::new(),
@@ -290,6 +294,7 @@ impl Agent {
             outputs: Some(outputs.collect()),
         });
         self.look(assignment);
+        self.ask(assignment);
         let taken = self.hands.take(&token, self.world.executor.now(), self.world.healed());
         (!taken && !self.say_again(connection)).then_some(Over::Moved)
     }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quarterdeck_core::Digest;
+
 use crate::executor::Executor;
 
 /// What a client asks.
@@ -193,6 +195,18 @@ pub enum Fact {
         cause: String,
     },
     Left {
+        agent: usize,
+        why: String,
+    },
+    /// Was told that a granted action is its to run.
+    Started {
+        agent: usize,
+        token: String,
+        approval: String,
+        digest: Digest,
+    },
+    /// Was told something that nobody who asks for a yes must hear.
+    Baffled {
         agent: usize,
         why: String,
     },

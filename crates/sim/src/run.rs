@@ -62,6 +62,8 @@ pub struct Report {
     pub calls: usize,
     pub answered: usize,
     pub tasks: usize,
+    /// Approvals, each a race of its own.
+    pub approvals: usize,
     pub turns: u64,
     pub violations: Vec<String>,
     /// Why this run proves nothing.
@@ -152,17 +154,17 @@ fn people(world: &World, dice: &Dice, setup: &Setup) -> People {
 /// Runs on until everything has come to its end; what has not.
 fn heal(executor: &Executor, store: &Inline, people: &People) -> Result<Vec<String>, StoreError> {
     let end = executor.now() + HEAL_MAX.as_micros();
-    let mut left = vec!["never looked".to_owned()];
-    while !left.is_empty() && executor.now() < end {
+    let (mut quiet, mut left) = (None, Vec::new());
+    while executor.now() < end {
         executor.run_for(SLICE);
         left = unfinished(store, &people.watchers)?;
-    }
-    // Whoever follows the project learns that nothing more comes.
-    let quiet = executor.now() + SLICE.as_micros();
-    while left.is_empty() && people.projects.behind(quiet) > 0 {
-        executor.run_for(SLICE);
-        if executor.now() >= end {
-            left.push(format!("{} watchers of the project hear nothing", people.projects.behind(quiet)));
+        if left.is_empty() {
+            // Whoever follows the project learns that nothing more comes.
+            let quiet = *quiet.get_or_insert(executor.now() + SLICE.as_micros());
+            match people.projects.behind(quiet) {
+                0 => break,
+                behind => left.push(format!("{behind} watchers of the project hear nothing")),
+            }
         }
     }
     Ok(left.into_iter().map(|what| format!("stuck after healing: {what}")).collect())
@@ -187,7 +189,8 @@ fn evidence(
     let contents = finish(aftermath::contents(store, &tasks))?;
     let (approvals, policy) = finish(aftermath::approvals(store, violations))?;
     let order = finish(aftermath::order(store))?;
-    Ok(Evidence { entries, tasks, order, contents, approvals, policy })
+    let audit = finish(aftermath::audit(store))?;
+    Ok(Evidence { entries, tasks, order, contents, approvals, policy, audit })
 }
 
 fn report(setup: &Setup, so_far: Report, evidence: &Evidence) -> Report {
@@ -200,13 +203,14 @@ fn report(setup: &Setup, so_far: Report, evidence: &Evidence) -> Report {
     } else {
         None
     };
-    let tasks = evidence.tasks.len();
+    let (tasks, approvals) = (evidence.tasks.len(), evidence.approvals.len());
     let report = Report {
         seed: setup.seed,
         operations,
         calls,
         answered,
         tasks,
+        approvals,
         turns,
         violations,
         void,

@@ -24,6 +24,7 @@ struct Line {
     calls: usize,
     answered: usize,
     tasks: usize,
+    approvals: usize,
     violations: usize,
     void: bool,
     /// The first thing that is wrong.
@@ -38,6 +39,7 @@ impl Line {
             calls: report.calls,
             answered: report.answered,
             tasks: report.tasks,
+            approvals: report.approvals,
             violations: report.violations.len(),
             void: report.void.is_some(),
             first: report.violations.iter().chain(&report.void).next().cloned(),
@@ -125,13 +127,14 @@ pub fn all(args: &Args) -> Result<ExitCode> {
     }
     let sum = |of: fn(&Line) -> usize| all.iter().map(of).sum::<usize>();
     println!(
-        "seeds {} from {} operations {} calls {} answered {} tasks {} violations {} failing seeds {bad} seconds {}",
+        "seeds {} from {} operations {} calls {} answered {} tasks {} approvals {} violations {} failing seeds {bad} seconds {}",
         all.len(),
         args.from,
         sum(|line| line.operations),
         sum(|line| line.calls),
         sum(|line| line.answered),
         sum(|line| line.tasks),
+        sum(|line| line.approvals),
         sum(|line| line.violations),
         started.elapsed().as_secs(),
     );

@@ -6,7 +6,7 @@ use crate::stream::Recorded;
 use crate::time::Timestamp;
 
 use super::command::Redeemer;
-use super::event::{Event, Grantor, Invalid, Requested};
+use super::event::{Event, Grantor, Invalid, Origin, Requested};
 use super::state::{Approval, Delegation, Phase, Report, Voted};
 
 /// The approval after its first event, if that is a request.
@@ -98,8 +98,9 @@ pub fn apply(state: Option<Approval>, recorded: &Recorded<Event>) -> Option<Appr
         }
         Event::Canceled => enter(&mut approval, Phase::Canceled, at, "its step is over"),
         Event::Redeemed { session, token, agent, .. } => {
-            let by = Redeemer { session: *session, token: *token, agent: agent.clone() };
-            approval.redeemed_by = Some(by);
+            let Origin { task, step, .. } = approval.asked.origin;
+            let (session, token, agent) = (*session, *token, agent.clone());
+            approval.redeemed_by = Some(Redeemer { task, step, session, token, agent });
             enter(&mut approval, Phase::Redeemed, at, "");
         }
         Event::Reported { effects, exit_code, surplus } => {

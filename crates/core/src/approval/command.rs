@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::digest::Digest;
-use crate::id::{ApprovalId, SessionId};
+use crate::id::{ApprovalId, SessionId, TaskId};
 use crate::key::Role;
+use crate::plan::StepIndex;
 use crate::time::Span;
 
 use super::event::{Effect, Invalid, Vote};
@@ -67,10 +68,13 @@ pub struct Voter {
     pub roles: BTreeSet<Role>,
 }
 
-/// Who starts the action.
+/// Who starts the action, in which step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redeemer {
+    pub task: TaskId,
+    pub step: StepIndex,
     pub session: SessionId,
+    /// Of the lease: a number of its task, which other tasks have too.
     pub token: u64,
     pub agent: String,
 }

@@ -146,6 +146,10 @@ fn redeemed(
     ctx: &Ctx,
 ) -> Result<Vec<Event>, Refusal> {
     same(approval, digest)?;
+    let origin = &approval.asked.origin;
+    if (by.task, by.step) != (origin.task, origin.step) {
+        return Err(Refusal::LeaseStale);
+    }
     match approval.phase {
         Phase::Redeemed if approval.redeemed_by.as_ref() == Some(&by) => return Ok(Vec::new()),
         Phase::Pending => return Err(Refusal::ApprovalPending),
@@ -155,7 +159,7 @@ fn redeemed(
     if ctx.now >= approval.expires_at && !planted(Mistake::GrantOutlivesItsTime) {
         return Err(Refusal::ApprovalEnded { phase: Phase::Expired });
     }
-    if let Wait::Lease { session, token } = approval.asked.origin.wait
+    if let Wait::Lease { session, token } = origin.wait
         && (session, token) != (by.session, by.token)
     {
         return Err(Refusal::LeaseStale);
@@ -163,7 +167,7 @@ fn redeemed(
     if let Some(why) = outdated(approval, policy, environment) {
         return Err(Refusal::ApprovalInvalid { why });
     }
-    let Redeemer { session, token, agent } = by;
+    let Redeemer { session, token, agent, .. } = by;
     Ok(vec![Event::Redeemed { session, token, agent, digest }])
 }
 

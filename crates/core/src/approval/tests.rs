@@ -90,7 +90,8 @@ fn approver(name: &str) -> Voter {
 }
 
 pub(super) fn redeemer(token: u64) -> Redeemer {
-    Redeemer { session: SessionId::new(&ctx(0), token), token, agent: "deployer".into() }
+    let (task, session) = (TaskId::new(&ctx(0), 0), SessionId::new(&ctx(0), token));
+    Redeemer { task, step: 0, session, token, agent: "deployer".into() }
 }
 
 fn vote(by: Voter, vote: Vote) -> Command {
@@ -216,7 +217,18 @@ fn only_the_lease_that_asked_starts_what_it_asked_for() {
     own.origin.wait = Wait::Lease { session: redeemer(9).session, token: 9 };
     let granted = record(None, open(own, None, &ctx(0)), 0);
     assert_eq!(after(&granted, redeem(10), 1), Err(Refusal::LeaseStale));
-    assert!(after(&granted, redeem(9), 1).is_ok());
+    let started = after(&granted, redeem(9), 1).unwrap();
+    // The same session holds a step of another task, and another step of this one,
+    // under leases of the same number.
+    let elsewhere =
+        [Redeemer { task: TaskId::new(&ctx(5), 1), ..redeemer(9) }, Redeemer { step: 1, ..redeemer(9) }];
+    for by in elsewhere {
+        let (digest, environment) = (action().digest(), "production".to_owned());
+        let redeem = Command::Redeem { by, digest, policy: 7, environment };
+        for state in [&granted, &started] {
+            assert_eq!(after(state, redeem.clone(), 1), Err(Refusal::LeaseStale));
+        }
+    }
 }
 
 #[test]

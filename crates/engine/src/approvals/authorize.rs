@@ -172,6 +172,8 @@ impl Engine {
                 let standing = shared.standing(&speaking.task.project).await?;
                 let now = shared.approval(id).await?.ok_or(Error::NotFound(Noun::Approval))?;
                 let by = Redeemer {
+                    task: speaking.token.task,
+                    step: speaking.token.step,
                     session: speaking.session,
                     token: speaking.token.sequence,
                     agent: speaking.agent.clone(),

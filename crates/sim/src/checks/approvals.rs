@@ -9,8 +9,10 @@ use quarterdeck_core::Timestamp;
 use quarterdeck_core::approval::{Event, Grantor, Requested, Verdict, Vote, Wait};
 use quarterdeck_core::policy;
 use quarterdeck_core::stream::Recorded;
+use quarterdeck_core::task::LeaseToken;
 
 use super::Evidence;
+use crate::history::Fact;
 
 /// An approval as the store has it in the end, each event with the position of its commit.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,7 @@ struct Reader<'a> {
 
 pub fn check(evidence: &Evidence) -> Vec<String> {
     let mut wrong = Vec::new();
+    // Starts of steps; what is asked for in their middle does not start them.
     let mut started: BTreeMap<(String, u64), usize> = BTreeMap::new();
     for (id, log) in &evidence.approvals {
         let Some((_, Recorded { event: Event::Requested(asked), at, sequence: 1 })) = log.events.first()
@@ -56,14 +59,35 @@ pub fn check(evidence: &Evidence) -> Vec<String> {
                 reader.say(format!("sequence {} where {sequence} is due", event.sequence));
             }
             reader.read(*position, event);
-            if let Event::Redeemed { token, .. } = &event.event {
+            if let (Event::Redeemed { token, .. }, Wait::Gate { .. }) = (&event.event, asked.origin.wait) {
                 *started.entry((asked.origin.task.to_string(), *token)).or_default() += 1;
             }
         }
         wrong.append(&mut reader.wrong);
     }
     wrong.extend(starts(evidence, &started));
+    wrong.extend(told(evidence));
     wrong
+}
+
+/// Whoever was told to start something has it in the approval's stream.
+fn told(evidence: &Evidence) -> Vec<String> {
+    let told = evidence.entries.iter().filter_map(|entry| match &entry.fact {
+        Fact::Baffled { agent, why } => Some(format!("agent {agent} was told: {why}")),
+        Fact::Started { agent, token: lease, approval, digest: ran } => {
+            let log = evidence.approvals.get(approval)?;
+            let lease: Option<LeaseToken> = lease.parse().ok();
+            let recorded = log.events.iter().any(|(_, event)| match &event.event {
+                Event::Redeemed { token, digest, .. } => {
+                    lease.as_ref().is_some_and(|lease| lease.sequence == *token) && digest == ran
+                }
+                _ => false,
+            });
+            (!recorded).then(|| format!("{approval}: agent {agent} starts {ran}, which is not recorded"))
+        }
+        _ => None,
+    });
+    told.collect()
 }
 
 /// Every start of a step with an action used up exactly one yes.
@@ -189,11 +213,17 @@ impl<'a> Reader<'a> {
         let origin = &self.asked.origin;
         let task = self.evidence.tasks.get(&origin.task.to_string());
         let event = task.and_then(|task| task.event(token));
+        let end = task.and_then(|task| task.end_of_lease(origin.step, token)).map(|end| end.at);
         let fits = event.is_some_and(|event| match (&event.event, origin.wait) {
             (quarterdeck_core::task::Event::Assigned { step, session: given, .. }, wait) => {
                 let same = *step == origin.step && *given == session;
-                // The start of a gated step and its redemption are one commit.
-                same && (!matches!(wait, Wait::Gate { .. }) || event.at == at)
+                same && match wait {
+                    // The start of a gated step and its redemption are one commit.
+                    Wait::Gate { .. } => event.at == at,
+                    Wait::Lease { token: asked_under, .. } => {
+                        asked_under == token && end.is_none_or(|end| at <= end)
+                    }
+                }
             }
             _ => false,
         });

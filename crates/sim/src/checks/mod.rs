@@ -1,6 +1,7 @@
 //! What must hold, decided from the recorded history and the final log alone.
 //!
 //! - [`approvals`]: no action starts without its yes; each approval has one outcome
+//! - [`audit`]: one entry for each thing that happened to approvals; seals fit the entries
 //! - [`fold`]: only legal transitions, dense sequences, nothing after the end
 //! - [`words`]: a word is accepted once, and only under the lease it was said for
 //! - [`requests`]: nothing acknowledged is lost; one request, one answer
@@ -14,6 +15,7 @@
 //! is a second, independent reading of what a task may go through.
 
 pub mod approvals;
+pub mod audit;
 pub mod fold;
 pub mod keys;
 pub mod outputs;
@@ -30,6 +32,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use quarterdeck_core::plan::StepIndex;
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::event::Created;
 use quarterdeck_core::task::{Event, FailureCode, LeaseToken, State};
@@ -76,10 +79,15 @@ impl TaskLog {
 
     fn end_of(&self, token: &str) -> Option<&Recorded<Event>> {
         let lease: LeaseToken = token.parse().ok()?;
-        let mut later = self.events.iter().filter(|event| event.sequence > lease.sequence);
+        self.end_of_lease(lease.step, lease.sequence)
+    }
+
+    /// What ended the lease of a step that was given away at `sequence`.
+    pub fn end_of_lease(&self, leased: StepIndex, sequence: u64) -> Option<&Recorded<Event>> {
+        let mut later = self.events.iter().filter(|event| event.sequence > sequence);
         later.find(|event| match &event.event {
             Event::Succeeded { step, .. } | Event::Failed { step, .. } | Event::Refused { step, .. } => {
-                *step == lease.step
+                *step == leased
             }
             Event::Ended { .. } => true,
             _ => false,
@@ -108,6 +116,7 @@ pub struct Evidence {
     pub approvals: BTreeMap<String, approvals::ApprovalLog>,
     /// Events of the project's policy, each with the position of its commit.
     pub policy: Vec<(i64, Recorded<quarterdeck_core::policy::Event>)>,
+    pub audit: audit::Audit,
 }
 
 impl Evidence {
@@ -133,6 +142,7 @@ pub fn violations(evidence: &Evidence) -> Vec<String> {
     let named =
         |name: &'static str, lines: Vec<String>| lines.into_iter().map(move |line| format!("{name}: {line}"));
     found.extend(named("approvals", approvals::check(evidence)));
+    found.extend(named("audit", audit::check(evidence)));
     found.extend(named("words", words::check(evidence, &accepted)));
     found.extend(named("requests", requests::check(evidence)));
     found.extend(named("watches", watches::check(evidence)));
