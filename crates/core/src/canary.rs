@@ -26,6 +26,10 @@ pub enum Mistake {
     DigestNotCompared,
     /// A grant can be redeemed after its time.
     GrantOutlivesItsTime,
+    /// Who has a part in a request can decide on it.
+    OwnVoteCounts,
+    /// A grant can be redeemed under any lease.
+    AnyLeaseStarts,
 }
 
 /// Whether the mistake is planted in this thread.

@@ -10,7 +10,7 @@ use quarterdeck_core::canary::{Mistake, plant};
 use quarterdeck_core::{Span, StreamId};
 use quarterdeck_store::port::Result;
 use quarterdeck_store::rows::{EventRow, RowChange, SessionRow, SessionState};
-use quarterdeck_store::{Commit, Log as _, Outcome, Sessions as _, SqlStore};
+use quarterdeck_store::{Append, Commit, Log as _, Outcome, Sessions as _, SqlStore};
 
 use crate::dice::Dice;
 use crate::inline::finish;
@@ -54,6 +54,23 @@ pub enum Canary {
     SlotsIgnored,
     /// Some payloads come back without their end.
     PayloadTorn,
+    /// A yes counts for other bytes than those that were shown.
+    DigestNotCompared,
+    /// A grant can be redeemed after its time.
+    GrantOutlivesItsTime,
+    /// Who has a part in a request can decide on it.
+    OwnVoteCounts,
+    /// A grant can be redeemed under any lease.
+    AnyLeaseStarts,
+    /// What an approval was decided on (the policy, the task) may have moved by the
+    /// time it is written.
+    PolicyMoves,
+    /// A decision that lost its race is written all the same.
+    DecisionsCollide,
+    /// Some gated steps start without using up their grants.
+    RedemptionLost,
+    /// Some entries of the audit are never written.
+    AuditLost,
 }
 
 impl Canary {
@@ -80,6 +97,14 @@ impl Canary {
             Self::ExpiredResumed => "sessions",
             Self::SlotsIgnored => "slots",
             Self::PayloadTorn => "outputs",
+            Self::DigestNotCompared
+            | Self::GrantOutlivesItsTime
+            | Self::OwnVoteCounts
+            | Self::AnyLeaseStarts
+            | Self::PolicyMoves
+            | Self::DecisionsCollide
+            | Self::RedemptionLost => "approvals",
+            Self::AuditLost => "audit",
         }
     }
 
@@ -90,6 +115,10 @@ impl Canary {
             Self::CursorIncluded => Some(Mistake::CursorIncluded),
             Self::UnknownIsFailure => Some(Mistake::UnknownIsFailure),
             Self::PartialOvertaken => Some(Mistake::PartialOvertaken),
+            Self::DigestNotCompared => Some(Mistake::DigestNotCompared),
+            Self::GrantOutlivesItsTime => Some(Mistake::GrantOutlivesItsTime),
+            Self::OwnVoteCounts => Some(Mistake::OwnVoteCounts),
+            Self::AnyLeaseStarts => Some(Mistake::AnyLeaseStarts),
             _ => None,
         }
     }
@@ -134,6 +163,7 @@ impl Planted {
             _ if opens => Ok(false),
             Canary::CheckOutsideCommit => Ok(true),
             Canary::CancelLosesToClaim => lost_to_cancel(store, commit),
+            Canary::DecisionsCollide => Ok(commit.appends.iter().all(is_approval)),
             _ => Ok(false),
         }
     }
@@ -142,12 +172,23 @@ impl Planted {
         let kept = |row: &RowChange| match (self.canary, row) {
             (Canary::TimerLost, RowChange::TimerSet { .. }) => !self.dice.chance(0.1),
             (Canary::ReadyLost, RowChange::ReadyAdded(_))
-            | (Canary::LeaseLeft, RowChange::LeaseRemoved(_)) => !self.dice.chance(0.02),
+            | (Canary::LeaseLeft, RowChange::LeaseRemoved(_))
+            | (Canary::AuditLost, RowChange::Audited { .. }) => !self.dice.chance(0.02),
             _ => true,
         };
         commit.rows.retain(kept);
         if self.is(Canary::RequestForgotten) {
             commit.request = None;
+        }
+        if self.is(Canary::GrantOutlivesItsTime) {
+            // The rules look at the time, and the commit once more.
+            commit.valid_until = None;
+        }
+        if self.is(Canary::PolicyMoves) && commit.appends.iter().any(is_approval) {
+            commit.unchanged.clear();
+        }
+        if self.is(Canary::RedemptionLost) && commit.appends.len() > 1 && self.dice.chance(0.1) {
+            commit.appends.retain(|append| !(is_approval(append) && append.body.contains("\"redeemed\"")));
         }
         commit
     }
@@ -188,6 +229,10 @@ impl Planted {
         let over = finish(store.session(row.session))?;
         Ok(over.map(|known| SessionRow { state: SessionState::Open, replica: row.replica, ..known }))
     }
+}
+
+fn is_approval(append: &Append) -> bool {
+    append.kind == quarterdeck_core::stream::Kind::Approval
 }
 
 /// Whether it claims a step of a task that was cancelled meanwhile.

@@ -55,14 +55,15 @@ impl Judge {
         );
     }
 
-    /// Makes the project one where requests and grants are soon over.
+    /// Makes the project one where requests and grants are soon over, and whose policy
+    /// does not say who must not decide: that holds whatever policy says.
     async fn hurry(&self) {
         for _ in 0..20 {
             let replica = self.dice.below(self.world.replicas());
             let caller = self.caller();
             let update = |engine: Engine, _| -> BoxFuture<'static, Result<(), Error>> {
                 Box::pin(async move {
-                    let source = Some(format!("{DEFAULT}{HASTY}"));
+                    let source = Some(format!("{}{HASTY}", lax()));
                     let changed = Changed { source, ..Changed::default() };
                     engine.update_policy(&caller, "", changed, "").await.map(drop)
                 })
@@ -83,6 +84,14 @@ impl Judge {
         let subject = format!("{name}-{}", self.dice.below(2));
         Principal { subject, person: name.to_owned(), roles, ..world::client() }
     }
+}
+
+/// The shipped policy without its word on separation of duty.
+fn lax() -> String {
+    let cut = DEFAULT.split_once("@id(\"not-own-request\")");
+    let (before, after) = cut.expect("the shipped policy forbids to decide on one's own");
+    let examples = after.find("//!").map_or("", |place| &after[place..]);
+    format!("{before}{examples}")
 }
 
 fn look(engine: Engine, caller: Principal, dice: Dice) -> BoxFuture<'static, Result<(), Error>> {

@@ -147,7 +147,7 @@ fn redeemed(
 ) -> Result<Vec<Event>, Refusal> {
     same(approval, digest)?;
     let origin = &approval.asked.origin;
-    if (by.task, by.step) != (origin.task, origin.step) {
+    if (by.task, by.step) != (origin.task, origin.step) && !planted(Mistake::AnyLeaseStarts) {
         return Err(Refusal::LeaseStale);
     }
     match approval.phase {
@@ -161,6 +161,7 @@ fn redeemed(
     }
     if let Wait::Lease { session, token } = origin.wait
         && (session, token) != (by.session, by.token)
+        && !planted(Mistake::AnyLeaseStarts)
     {
         return Err(Refusal::LeaseStale);
     }
@@ -183,7 +184,8 @@ fn tick(approval: &Approval, now: Timestamp) -> Vec<Event> {
     if approval.phase.ended() {
         return Vec::new();
     }
-    if approval.expires_at <= now {
+    let lives_on = approval.phase == Phase::Granted && planted(Mistake::GrantOutlivesItsTime);
+    if approval.expires_at <= now && !lives_on {
         return vec![Event::Expired];
     }
     if approval.phase != Phase::Pending {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::canary::{Mistake, planted};
 use crate::key::Role;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
@@ -53,7 +54,7 @@ pub fn barred(approval: &Approval, person: &str) -> Result<(), Refusal> {
         (&parties.owner, "owns the task that wants this action"),
         (&parties.author, "wrote this action"),
     ] {
-        if party == person {
+        if party == person && !planted(Mistake::OwnVoteCounts) {
             return not(format!("`{person}` {part}, and nobody decides on their own"));
         }
     }

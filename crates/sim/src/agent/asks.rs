@@ -30,7 +30,9 @@ impl Agent {
         let (world, agent, dice) = (self.world.clone(), self.index, self.dice.fork());
         let other = if before.is_empty() { token.clone() } else { before };
         let action = workload::action(dice.chance(0.2), dice.seed());
-        let asking = Asking { world, agent, dice, token, other, action };
+        // An assignment may be told again, and what is asked for then is something else.
+        let key = format!("act-{}", dice.seed());
+        let asking = Asking { world, agent, dice, token, other, key, action };
         self.world.executor.spawn(self.world.people, Box::pin(asking.through()));
     }
 }
@@ -42,18 +44,19 @@ struct Asking {
     token: String,
     /// Another lease of the same agent.
     other: String,
+    key: String,
     action: Action,
 }
 
 impl Asking {
     async fn through(self) {
         self.world.executor.sleep(self.dice.millis(0, 300)).await;
-        let (lease_token, action) = (self.token.clone(), self.action.clone());
+        let (lease_token, key, action) = (self.token.clone(), self.key.clone(), self.action.clone());
         let asked = self
             .insist(move |engine: Engine| {
                 let ask = Ask {
                     lease_token: lease_token.clone(),
-                    request_key: "act".to_owned(),
+                    request_key: key.clone(),
                     action: action.clone(),
                     comment: String::new(),
                 };
@@ -69,6 +72,10 @@ impl Asking {
             approval = now;
         }
         if approval.phase == Phase::Granted {
+            // Some dawdle, until it may be over.
+            if self.dice.chance(0.3) {
+                self.world.executor.sleep(self.dice.millis(0, 3_000)).await;
+            }
             // Two at once; whatever the one is told, the other may have it.
             futures::future::join(self.start(approval.id()), self.start(approval.id())).await;
         }
