@@ -23,6 +23,8 @@ pub mod state;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod schedules;
+#[cfg(test)]
 mod tests;
 
 pub use apply::{apply, opened};
