@@ -46,14 +46,16 @@ const FOREIGN: [(&str, Reason); 11] = [
     ("resume_after", Reason::CursorInvalid),
 ];
 
-/// Methods that want what the scene does not have: a sealed audit, a standing grant, or
-/// one of two fields. The end-to-end tests of approvals ask strangers for those.
-const WANTING: [&str; 5] = [
+/// Methods that want what the scene does not have: a sealed audit, a standing grant,
+/// a webhook or leave to have one, or one of two fields. The end-to-end tests of approvals ask strangers for those.
+const WANTING: [&str; 7] = [
     "GateService/RedeemGrant",
     "AuditService/GetInclusionProof",
     "AuditService/GetConsistencyProof",
     "PolicyService/RevokeStandingGrant",
     "PolicyService/ExplainPolicy",
+    "NotificationService/CreateWebhook",
+    "NotificationService/DeleteWebhook",
 ];
 
 #[tokio::test]

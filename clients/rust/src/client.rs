@@ -7,6 +7,7 @@ use std::time::Duration;
 use quarterdeck_api::approvals::v1::approval_service_client::ApprovalServiceClient;
 use quarterdeck_api::approvals::v1::audit_service_client::AuditServiceClient;
 use quarterdeck_api::approvals::v1::gate_service_client::GateServiceClient;
+use quarterdeck_api::approvals::v1::notification_service_client::NotificationServiceClient;
 use quarterdeck_api::approvals::v1::policy_service_client::PolicyServiceClient;
 use quarterdeck_api::operations::v1::key_service_client::KeyServiceClient;
 use quarterdeck_api::operations::v1::project_service_client::ProjectServiceClient;
@@ -137,6 +138,12 @@ impl Client {
     #[must_use]
     pub fn gate_stub(&self) -> GateServiceClient<Authorized> {
         GateServiceClient::new(self.channel()).max_decoding_message_size(MAX_DECODED)
+    }
+
+    /// As [`Client::task_stub`].
+    #[must_use]
+    pub fn notification_stub(&self) -> NotificationServiceClient<Authorized> {
+        NotificationServiceClient::new(self.channel()).max_decoding_message_size(MAX_DECODED)
     }
 
     /// As [`Client::task_stub`].

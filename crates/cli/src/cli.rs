@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::inbox;
 use crate::commands::{
     agent, approvals, audit, demo, dev, doctor, grants, health, key, migrate, policy, project, risk, serve,
-    task,
+    task, webhooks,
 };
 use crate::connect::Globals;
 
@@ -59,6 +59,9 @@ pub enum Command {
     /// A yes that is remembered: list, create and revoke standing grants.
     #[command(subcommand)]
     Grants(grants::Command),
+    /// Tell other systems of approvals: create, list and delete webhooks.
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// Create and list projects.
     #[command(subcommand)]
     Project(project::Command),
@@ -148,6 +151,11 @@ mod tests {
             "quarterdeck grants list",
             "quarterdeck grants create apr_1 --any-agent --lifetime 7d --comment why",
             "quarterdeck grants revoke grt_1",
+            "quarterdeck webhooks create https://hooks.example/q --link https://desk/{approval} --on requested --on incident --min-level high",
+            "quarterdeck webhooks list",
+            "quarterdeck webhooks delete whk_1 --request-id r",
+            "quarterdeck serve --database-url a --bootstrap-secret-file s --webhook-allow hooks.example --webhook-allow *.corp:8443",
+            "quarterdeck dev --webhook-allow http://127.0.0.1:8080",
             "quarterdeck policy check - -o json",
             "quarterdeck policy show-default",
             "quarterdeck policy show-schema",
@@ -182,6 +190,9 @@ mod tests {
             "quarterdeck approvals delegate apr_1",
             "quarterdeck approvals reveal apr_1",
             "quarterdeck grants create",
+            "quarterdeck webhooks create",
+            "quarterdeck webhooks create https://hooks.example --on lunch",
+            "quarterdeck dev --webhook-allow http://hooks.example",
             "quarterdeck demo --agents-only --output x",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -126,6 +126,8 @@ typed_id! {
     ApprovalId = "apr";
     /// A yes that is remembered.
     GrantId = "grt";
+    /// An address that is told of approvals.
+    WebhookId = "whk";
     /// One commit to the log; the same when it is submitted again.
     CommitId = "cmt";
 }

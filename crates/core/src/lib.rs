@@ -23,11 +23,12 @@ pub mod refusal;
 pub mod stream;
 pub mod task;
 pub mod time;
+pub mod webhook;
 
 pub use action::Action;
 pub use context::Ctx;
 pub use digest::Digest;
-pub use id::{ApprovalId, CommitId, GrantId, KeyId, ProjectId, SessionId, StreamId, TaskId};
+pub use id::{ApprovalId, CommitId, GrantId, KeyId, ProjectId, SessionId, StreamId, TaskId, WebhookId};
 pub use payload::Payload;
 pub use plan::Plan;
 pub use refusal::Refusal;

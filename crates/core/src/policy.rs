@@ -1,5 +1,5 @@
-//! What holds in a project: its policy, its environment, its standing grants, and
-//! agents whose standing grants do not count.
+//! What holds in a project: its policy, its environment, its standing grants,
+//! agents whose standing grants do not count, and who is told of approvals.
 //!
 //! One stream a project, so that whoever redeems a grant can name the one head that
 //! must not have moved. What the policy's text means is not known here.
@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Ctx;
 use crate::digest::Digest;
-use crate::id::{ApprovalId, GrantId};
+use crate::id::{ApprovalId, GrantId, WebhookId};
 use crate::refusal::Refusal;
 use crate::stream::{Kind, Recorded, StreamEvent};
 use crate::time::{Span, Timestamp};
+use crate::webhook::{WEBHOOKS_MAX, Webhook};
 
 /// Standing grants that a project remembers, ended ones included.
 pub const GRANTS_MAX: usize = 500;
@@ -28,6 +29,7 @@ pub struct Standing {
     pub version: u64,
     pub grants: BTreeMap<GrantId, Grant>,
     pub suspended: BTreeSet<String>,
+    pub webhooks: BTreeMap<WebhookId, Webhook>,
     pub updated_by: String,
     pub updated_at: Timestamp,
     /// Sequence of the last event.
@@ -94,6 +96,13 @@ pub enum Event {
         by: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         comment: String,
+    },
+    WebhookPut {
+        webhook: Webhook,
+    },
+    WebhookRemoved {
+        webhook: WebhookId,
+        by: String,
     },
 }
 
@@ -171,6 +180,22 @@ pub fn reinstate(standing: &Standing, agent: &str, by: &str, comment: &str) -> V
     }
 }
 
+/// Tells one more address of approvals.
+pub fn put_webhook(standing: &Standing, webhook: Webhook) -> Result<Vec<Event>, Refusal> {
+    match standing.webhooks.len() < WEBHOOKS_MAX {
+        true => Ok(vec![Event::WebhookPut { webhook }]),
+        false => Err(Refusal::TooManyWebhooks { most: WEBHOOKS_MAX }),
+    }
+}
+
+/// Tells it no more.
+pub fn remove_webhook(standing: &Standing, webhook: WebhookId, by: &str) -> Result<Vec<Event>, Refusal> {
+    match standing.webhooks.contains_key(&webhook) {
+        true => Ok(vec![Event::WebhookRemoved { webhook, by: by.to_owned() }]),
+        false => Err(Refusal::WebhookNotFound),
+    }
+}
+
 /// The state after one more event. `None` before the first.
 pub fn apply(state: Option<Standing>, recorded: &Recorded<Event>) -> Option<Standing> {
     let mut standing = state.unwrap_or_default();
@@ -202,6 +227,13 @@ pub fn apply(state: Option<Standing>, recorded: &Recorded<Event>) -> Option<Stan
         Event::Reinstated { agent, .. } => {
             standing.suspended.remove(agent);
         }
+        // Grants are not given under these: `version` stays.
+        Event::WebhookPut { webhook } => {
+            standing.webhooks.insert(webhook.id, webhook.clone());
+        }
+        Event::WebhookRemoved { webhook, .. } => {
+            standing.webhooks.remove(webhook);
+        }
     }
     Some(standing)
 }
@@ -209,6 +241,7 @@ pub fn apply(state: Option<Standing>, recorded: &Recorded<Event>) -> Option<Stan
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::webhook::Notice;
 
     fn at(sequence: u64, event: Event) -> Recorded<Event> {
         Recorded { sequence, at: Timestamp::from_micros(sequence as i64), event }
@@ -269,5 +302,45 @@ mod tests {
         assert_eq!(count(&over, "ann", 1), 0);
         assert_eq!(forget(&over, grant("ann").id, "key:root"), Ok(vec![]));
         assert_eq!(forget(&over, GrantId::new(&ctx(), 7), "x"), Err(Refusal::GrantNotFound));
+    }
+
+    #[test]
+    fn webhooks_come_and_go_up_to_a_limit_and_grants_stay_good() {
+        let mut held = apply(None, &at(1, Event::Opened)).unwrap();
+        let webhook = |number: u64| Webhook {
+            id: WebhookId::new(&ctx(), number),
+            url: "https://hooks.example/quarterdeck".to_owned(),
+            link_template: String::new(),
+            kinds: BTreeSet::new(),
+            min_level: None,
+            created_by: "key:ann".to_owned(),
+            created_at: ctx().now,
+        };
+        for number in 0..WEBHOOKS_MAX as u64 {
+            let events = put_webhook(&held, webhook(number)).unwrap();
+            held = apply(Some(held), &at(2 + number, events[0].clone())).unwrap();
+        }
+        assert_eq!(held.version, 1, "nothing that grants are given under has changed");
+        let most = WEBHOOKS_MAX;
+        assert_eq!(put_webhook(&held, webhook(99)), Err(Refusal::TooManyWebhooks { most }));
+        let events = remove_webhook(&held, webhook(0).id, "key:ann").unwrap();
+        held = apply(Some(held), &at(99, events[0].clone())).unwrap();
+        assert_eq!(remove_webhook(&held, webhook(0).id, "key:ann"), Err(Refusal::WebhookNotFound));
+        assert!(put_webhook(&held, webhook(99)).is_ok());
+        assert_eq!((held.version, held.revision), (1, 99));
+    }
+
+    #[test]
+    fn what_is_logged_of_a_webhook_is_read_again() {
+        let text = r#"{"type":"webhook_put","webhook":{"id":"whk_00000000000000000000000001",
+            "url":"https://hooks.example/q","kinds":["requested","incident"],"min_level":"high",
+            "created_by":"key:ann","created_at":7}}"#;
+        let event: Event = serde_json::from_str(text).unwrap();
+        let Event::WebhookPut { webhook } = &event else { panic!("{event:?}") };
+        assert!(webhook.wants(Notice::Incident, crate::approval::Level::High));
+        assert!(!webhook.wants(Notice::Incident, crate::approval::Level::Medium));
+        assert!(!webhook.wants(Notice::Denied, crate::approval::Level::High));
+        let again = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&again).unwrap(), event);
     }
 }

@@ -49,6 +49,10 @@ pub enum Refusal {
     GrantNotPossible { why: String },
     #[error("a project remembers at most {most} standing grants: revoke some")]
     TooManyGrants { most: usize },
+    #[error("the project has no such webhook")]
+    WebhookNotFound,
+    #[error("a project has at most {most} webhooks: delete some")]
+    TooManyWebhooks { most: usize },
     #[error("a project of this name exists")]
     ProjectExists,
     #[error("the project is archived")]

@@ -10,6 +10,7 @@ use quarterdeck_store::rows::RowChange;
 use serde_json::{Map, Value, json};
 
 use crate::auth::Principal;
+use crate::notifications::Address;
 use crate::round::Redemption;
 
 /// The entry of one event of an approval.
@@ -107,6 +108,18 @@ pub(crate) fn of_policy(project: &str, event: &policy::Event) -> Option<RowChang
         }
         E::Reinstated { agent, by, comment } => {
             ("policy.agent_reinstated", json!({ "agent": agent, "subject": by, "comment": comment }))
+        }
+        E::WebhookPut { webhook } => (
+            "policy.webhook_created",
+            json!({
+                "subject": webhook.created_by, "webhook": webhook.id,
+                // The rest of a URL may be a secret of the receiver's.
+                "address": Address::parse(&webhook.url).map(|address| address.origin()).unwrap_or_default(),
+                "kinds": webhook.kinds, "min_level": webhook.min_level,
+            }),
+        ),
+        E::WebhookRemoved { webhook, by } => {
+            ("policy.webhook_deleted", json!({ "subject": by, "webhook": webhook }))
         }
     };
     let mut line = Map::new();

@@ -108,6 +108,10 @@ impl Engine {
         ] {
             shared.time.spawn(background);
         }
+        // Where nobody may be told there is nothing to follow.
+        if !shared.options.webhook_allow.is_empty() {
+            shared.time.spawn(Arc::clone(&shared).notify());
+        }
         Ok(Self(shared))
     }
 

@@ -39,6 +39,10 @@ pub enum Error {
     ActionInvalid(String),
     #[error("the audit has no such entries, or they are not sealed yet")]
     AuditRangeInvalid,
+    #[error(
+        "webhooks may not tell {address}: an operator allows it with `--webhook-allow`, or the webhook names another address"
+    )]
+    WebhookAddressNotAllowed { address: String },
     #[error("the session has expired")]
     SessionExpired,
     #[error("{0}")]
@@ -69,6 +73,7 @@ pub enum Noun {
     Key,
     Approval,
     Grant,
+    Webhook,
 }
 
 impl Error {

@@ -3,6 +3,7 @@
 //! - [`engine`]: the parts together, starting and stopping
 //! - [`tasks`], [`projects`], [`keys`], [`agents`], [`auth`]: what callers ask
 //! - [`approvals`]: actions that need a yes; [`audit`], [`sealer`]: the record of it
+//! - [`notifications`]: telling webhooks of approvals
 //! - [`aggregate`] and [`round`]: mailboxes, and deciding a round as one commit
 //! - [`committer`]: group commit
 //! - [`dispatcher`], [`pump`]: free slots, and giving steps to them
@@ -33,6 +34,7 @@ mod hub;
 pub mod inbound;
 pub mod keys;
 pub mod metrics;
+pub mod notifications;
 pub mod options;
 pub mod payloads;
 pub mod ports;

@@ -16,6 +16,7 @@ pub const WATCHES: &str = "quarterdeck_watches_open";
 pub const STALE: &str = "quarterdeck_lease_rejections_total";
 pub const APPROVALS: &str = "quarterdeck_approvals_total";
 pub const INCIDENTS: &str = "quarterdeck_approval_incidents_total";
+pub const NOTICES: &str = "quarterdeck_notices_total";
 
 /// Registers the descriptions with whatever recorder is installed.
 pub fn describe() {
@@ -33,6 +34,7 @@ pub fn describe() {
     describe_counter!(STALE, Unit::Count, "Agents' messages refused for a stale lease");
     describe_counter!(APPROVALS, Unit::Count, "Changes of approvals, by the state that they came to");
     describe_counter!(INCIDENTS, Unit::Count, "Actions that did more than was approved");
+    describe_counter!(NOTICES, Unit::Count, "Notices to webhooks, by what became of a try or an entry");
 }
 
 pub fn batch(size: usize) {
@@ -83,4 +85,8 @@ pub fn approval(state: &'static str) {
 
 pub fn incident() {
     counter!(INCIDENTS).increment(1);
+}
+
+pub fn notice(outcome: &'static str) {
+    counter!(NOTICES, "outcome" => outcome).increment(1);
 }

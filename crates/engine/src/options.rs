@@ -2,6 +2,8 @@
 
 use quarterdeck_core::Span;
 
+use crate::notifications::AllowList;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How long a session outlives silence.
@@ -41,6 +43,15 @@ pub struct Options {
     pub sessions_kept: Span,
     /// How long an answered request is tried again when its outcome is unknown.
     pub resolve_for: Span,
+    /// Whom webhooks may tell.
+    pub webhook_allow: AllowList,
+    /// Webhooks that are told at a time.
+    pub notices_in_flight: usize,
+    /// What happened longer ago is not told any more.
+    pub notice_age_max: Span,
+    /// Until a notice that failed is tried again, the first time and at most.
+    pub notice_backoff: Span,
+    pub notice_backoff_max: Span,
 }
 
 impl Default for Options {
@@ -63,6 +74,11 @@ impl Default for Options {
             requests_kept: Span::from_secs(7 * 24 * 60 * 60),
             sessions_kept: Span::from_secs(60 * 60),
             resolve_for: Span::from_secs(30),
+            webhook_allow: AllowList::default(),
+            notices_in_flight: 16,
+            notice_age_max: Span::from_secs(24 * 60 * 60),
+            notice_backoff: Span::from_secs(1),
+            notice_backoff_max: Span::from_secs(10 * 60),
         }
     }
 }
@@ -80,7 +96,8 @@ impl Options {
             ));
         }
         let counts = [self.batch_max, self.batches_in_flight, self.commit_queue_max, self.tasks_cached_max];
-        if counts.contains(&0) || self.mailbox_max == 0 || self.outbound_max == 0 || self.inbound_max == 0 {
+        let more = [self.mailbox_max, self.outbound_max, self.inbound_max, self.notices_in_flight];
+        if counts.contains(&0) || more.contains(&0) {
             return Err("every limit must be at least 1".to_owned());
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What the engine needs of the world: time, waiting, entropy, spawning.
+//! What the engine needs of the world: time, waiting, entropy, spawning, sending.
 //!
 //! Invariant: the engine waits, draws and spawns through these alone, so that a
 //! simulator can run replicas in one thread from one seed.
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use quarterdeck_core::{Ctx, Span, Timestamp};
 use tokio_util::task::TaskTracker;
+
+use crate::notifications::courier::{Courier, NoCourier};
 
 /// A future that is spawned or waited for.
 pub type Wait = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
@@ -40,15 +42,18 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub spawner: Arc<dyn Spawn>,
+    pub courier: Arc<dyn Courier>,
 }
 
 impl Ports {
-    /// The machine's own clock, the operating system's entropy, tokio's tasks.
+    /// The machine's own clock, the operating system's entropy, tokio's tasks; nothing
+    /// is sent.
     pub fn system() -> Self {
         Self {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             spawner: Arc::new(SystemSpawner(TaskTracker::new())),
+            courier: Arc::new(NoCourier),
         }
     }
 }
@@ -124,6 +129,10 @@ impl Time {
 
     pub async fn sleep(&self, span: Span) {
         self.ports.clock.sleep(span).await;
+    }
+
+    pub fn courier(&self) -> &dyn Courier {
+        &*self.ports.courier
     }
 
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

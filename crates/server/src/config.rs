@@ -450,6 +450,7 @@ impl Config {
                 secret(&all.auth.bootstrap),
                 secret(&all.auth.pepper)
             ),
+            format!("webhooks to {}", all.engine.webhook_allow),
             format!("engine {:?}", all.engine),
         ]
     }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use quarterdeck_adapters::HttpCourier;
 use quarterdeck_core::{Span, Timestamp};
+use quarterdeck_engine::notifications::courier::{Courier, NoCourier};
 use quarterdeck_engine::ports::Clock;
 use quarterdeck_engine::{Bus, Engine, Error, Ports, Secrets};
 use quarterdeck_store::{Store, StoreError};
@@ -62,6 +64,10 @@ pub enum StartError {
     Store { problem: String, mend: &'static str },
     #[error("{}: {problem}. {mend}", path.display())]
     File { path: PathBuf, problem: String, mend: &'static str },
+    #[error(
+        "webhooks cannot be told safely: this machine's trusted certificates cannot be read: {0}. Install them (on Debian: ca-certificates), or start without --webhook-allow."
+    )]
+    NoRoots(io::Error),
     #[error("the engine does not start: {0}")]
     Engine(Error),
 }
@@ -122,7 +128,7 @@ pub async fn serve(
     telemetry::recorder();
     quarterdeck_api::access::require_complete().map_err(StartError::Contract)?;
     quarterdeck_api::guard::require_complete().map_err(StartError::Contract)?;
-    let ports = Ports::system();
+    let ports = Ports { courier: courier(&config)?, ..Ports::system() };
     // Secrets and files first: whoever gets them wrong hears it before anything runs.
     let doors = Doors::open(&config, &ports).await?;
     let (grpc_addr, metrics_addr, tls) =
@@ -135,6 +141,15 @@ pub async fn serve(
     let done = run(doors, config.limits().clone(), engine, ports, shutdown.clone()).await?;
     let guard = shutdown.clone().drop_guard();
     Ok(Running { grpc_addr, metrics_addr, tls, shutdown, done, _guard: guard })
+}
+
+/// What takes notices to webhooks, where any may be told.
+fn courier(config: &Config) -> Result<Arc<dyn Courier>, StartError> {
+    let allow = &config.settings().engine.webhook_allow;
+    match allow.is_empty() {
+        true => Ok(Arc::new(NoCourier)),
+        false => Ok(Arc::new(HttpCourier::new(allow.clone()).map_err(StartError::NoRoots)?)),
+    }
 }
 
 /// Everything that comes from outside and may be wrong.

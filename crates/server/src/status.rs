@@ -254,6 +254,9 @@ fn of_error(error: &Error) -> Answer {
             answer(InvalidArgument, Reason::FieldsInvalid, text).fields(vec![field])
         }
         Error::AuditRangeInvalid => answer(InvalidArgument, Reason::AuditRangeInvalid, text),
+        Error::WebhookAddressNotAllowed { address } => {
+            answer(PermissionDenied, Reason::WebhookAddressNotAllowed, text).with("address", address)
+        }
         Error::SessionExpired => answer(
             FailedPrecondition,
             Reason::SessionExpired,
@@ -318,6 +321,10 @@ fn of_refusal(refusal: &Refusal) -> Answer {
         Refusal::TooManyGrants { most } => {
             answer(ResourceExhausted, Reason::LimitReached, text).with("limit", most).retry(None)
         }
+        Refusal::WebhookNotFound => of_noun(Noun::Webhook),
+        Refusal::TooManyWebhooks { most } => {
+            answer(ResourceExhausted, Reason::LimitReached, text).with("limit", most).retry(None)
+        }
         Refusal::ProjectExists => answer(AlreadyExists, Reason::ProjectExists, text),
         Refusal::ProjectArchived => answer(
             FailedPrecondition,
@@ -338,6 +345,7 @@ fn of_noun(noun: Noun) -> Answer {
         Noun::Key => (Reason::KeyNotFound, "no such key"),
         Noun::Approval => (Reason::ApprovalNotFound, "no such approval"),
         Noun::Grant => (Reason::GrantNotFound, "the project has no such standing grant"),
+        Noun::Webhook => (Reason::WebhookNotFound, "the project has no such webhook"),
     };
     answer(Code::NotFound, reason, text)
 }

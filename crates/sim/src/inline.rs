@@ -13,16 +13,16 @@ use std::thread::Thread;
 use async_trait::async_trait;
 use bytes::Bytes;
 use quarterdeck_core::{
-    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp,
+    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp, WebhookId,
 };
 use quarterdeck_store::port::Result;
 use quarterdeck_store::rows::{
     ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
-    Renewed, SessionRow, StepRef, TaskFilter, TaskRow,
+    Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
 };
 use quarterdeck_store::{
     Approvals, AuditLog, Catalog, Commit, Dispatch, Followed, Log, Outcome, RequestKey, RequestRecord,
-    Sessions, SqlStore,
+    Sessions, SqlStore, Webhooks,
 };
 use uuid::Uuid;
 
@@ -314,5 +314,29 @@ impl AuditLog for Inline {
 
     async fn seal_audit(&self, project: ProjectId, seal: &AuditSeal) -> Result<()> {
         finish(self.store.seal_audit(project, seal))
+    }
+}
+
+#[async_trait]
+impl Webhooks for Inline {
+    async fn webhooks_of(&self, project: ProjectId, limit: u32) -> Result<Vec<WebhookRow>> {
+        finish(self.store.webhooks_of(project, limit))
+    }
+
+    async fn due_webhooks(&self, limit: u32) -> Result<Vec<WebhookRow>> {
+        finish(self.store.due_webhooks(limit))
+    }
+
+    async fn claim_webhook(
+        &self,
+        webhook: WebhookId,
+        seen: Timestamp,
+        lease: Span,
+    ) -> Result<Option<WebhookRow>> {
+        finish(self.store.claim_webhook(webhook, seen, lease))
+    }
+
+    async fn settle_webhook(&self, row: &WebhookRow, after: Span) -> Result<Option<Timestamp>> {
+        finish(self.store.settle_webhook(row, after))
     }
 }

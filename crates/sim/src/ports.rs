@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quarterdeck_core::{Span, Timestamp};
 use quarterdeck_engine::Ports;
+use quarterdeck_engine::notifications::courier::NoCourier;
 use quarterdeck_engine::ports::{Clock, Entropy, Spawn, Wait};
 
 use crate::dice::Dice;
@@ -53,5 +54,6 @@ pub fn ports(executor: &Executor, group: Group, dice: Dice, skew: i64) -> Ports 
         clock: Arc::new(ReplicaClock { executor: executor.clone(), skew }),
         entropy: Arc::new(Drawn(dice)),
         spawner: Arc::new(Into { executor: executor.clone(), group }),
+        courier: Arc::new(NoCourier),
     }
 }

@@ -12,16 +12,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use quarterdeck_core::{
-    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp,
+    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp, WebhookId,
 };
 use uuid::Uuid;
 
 use crate::commit::{Commit, Outcome, RequestKey, RequestRecord};
 use crate::error::StoreError;
-use crate::port::{Approvals, AuditLog, Catalog, Dispatch, Followed, Log, Result, Sessions};
+use crate::port::{Approvals, AuditLog, Catalog, Dispatch, Followed, Log, Result, Sessions, Webhooks};
 use crate::rows::{
     ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
-    Renewed, SessionRow, StepRef, TaskFilter, TaskRow,
+    Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
 };
 
 /// What happens to one call. A call that reads has no effect to be in doubt of:
@@ -360,5 +360,29 @@ impl<S: Catalog, P: FaultPlan> Catalog for Faulty<S, P> {
         limit: u32,
     ) -> Result<Vec<StreamId>> {
         self.read("list_keys", self.inner.list_keys(within, before, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Webhooks, P: FaultPlan> Webhooks for Faulty<S, P> {
+    async fn webhooks_of(&self, project: ProjectId, limit: u32) -> Result<Vec<WebhookRow>> {
+        self.read("webhooks_of", self.inner.webhooks_of(project, limit)).await
+    }
+
+    async fn due_webhooks(&self, limit: u32) -> Result<Vec<WebhookRow>> {
+        self.read("due_webhooks", self.inner.due_webhooks(limit)).await
+    }
+
+    async fn claim_webhook(
+        &self,
+        webhook: WebhookId,
+        seen: Timestamp,
+        lease: Span,
+    ) -> Result<Option<WebhookRow>> {
+        self.write("claim_webhook", self.inner.claim_webhook(webhook, seen, lease)).await
+    }
+
+    async fn settle_webhook(&self, row: &WebhookRow, after: Span) -> Result<Option<Timestamp>> {
+        self.write("settle_webhook", self.inner.settle_webhook(row, after)).await
     }
 }

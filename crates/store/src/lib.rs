@@ -18,5 +18,5 @@ pub mod sql;
 
 pub use commit::{Append, Commit, Guard, Outcome, RequestKey, RequestRecord};
 pub use error::StoreError;
-pub use port::{Approvals, AuditLog, Catalog, Dispatch, Followed, Log, Sessions, Store};
+pub use port::{Approvals, AuditLog, Catalog, Dispatch, Followed, Log, Sessions, Store, Webhooks};
 pub use sql::SqlStore;

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use quarterdeck_core::{
-    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp,
+    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp, WebhookId,
 };
 use uuid::Uuid;
 
@@ -15,15 +15,15 @@ use crate::commit::{Commit, Outcome, RequestKey, RequestRecord};
 use crate::error::StoreError;
 use crate::rows::{
     ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
-    Renewed, SessionRow, StepRef, TaskFilter, TaskRow,
+    Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
 };
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// The whole store.
-pub trait Store: Log + Dispatch + Sessions + Catalog + Approvals + AuditLog + 'static {}
+pub trait Store: Log + Dispatch + Sessions + Catalog + Approvals + AuditLog + Webhooks + 'static {}
 
-impl<T: Log + Dispatch + Sessions + Catalog + Approvals + AuditLog + 'static> Store for T {}
+impl<T: Log + Dispatch + Sessions + Catalog + Approvals + AuditLog + Webhooks + 'static> Store for T {}
 
 /// The log: the truth.
 #[async_trait]
@@ -142,6 +142,30 @@ pub trait AuditLog: Send + Sync {
 
     /// Stores a head; one of this size that is there stays.
     async fn seal_audit(&self, project: ProjectId, seal: &AuditSeal) -> Result<()>;
+}
+
+/// How far webhooks have been told: conditional updates by the database's clock,
+/// outside the log. Commits add and remove them.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// Those of a project, oldest first, at most `limit`.
+    async fn webhooks_of(&self, project: ProjectId, limit: u32) -> Result<Vec<WebhookRow>>;
+
+    /// Those that are due and have entries to pass, due longest first.
+    async fn due_webhooks(&self, limit: u32) -> Result<Vec<WebhookRow>>;
+
+    /// Takes one for `lease`, if it is due and nobody took it since it was seen to be
+    /// due at `seen`. Answers it as it is then.
+    async fn claim_webhook(
+        &self,
+        webhook: WebhookId,
+        seen: Timestamp,
+        lease: Span,
+    ) -> Result<Option<WebhookRow>>;
+
+    /// Writes how far it has come, if nobody took it since `row.due`; it is due again
+    /// `after` from now, which is answered.
+    async fn settle_webhook(&self, row: &WebhookRow, after: Span) -> Result<Option<Timestamp>>;
 }
 
 /// What dispatch peeks at. Nothing here locks: commits decide.

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use quarterdeck_core::approval::{Level, Phase};
 use quarterdeck_core::plan::StepIndex;
 use quarterdeck_core::task::State;
-use quarterdeck_core::{ApprovalId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{
+    ApprovalId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp, WebhookId,
+};
 use uuid::Uuid;
 
 /// One change of a projection.
@@ -56,6 +58,12 @@ pub enum RowChange {
         project: ProjectId,
         body: String,
     },
+    /// A webhook is told of what comes after this commit.
+    WebhookAdded {
+        webhook: WebhookId,
+        project: ProjectId,
+    },
+    WebhookRemoved(WebhookId),
 }
 
 /// An approval as it was asked.
@@ -110,6 +118,24 @@ pub struct AuditSeal {
     pub last: AuditPlace,
     /// Roots of its perfect subtrees.
     pub frontier: Vec<Digest>,
+}
+
+/// How far a webhook has been told, and when it is told on. Beside the log: its
+/// only truth is its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookRow {
+    pub webhook: WebhookId,
+    pub project: ProjectId,
+    /// Last entry of the project's audit that it is done with, and when that was written.
+    pub passed: AuditPlace,
+    pub passed_at: Timestamp,
+    /// In a row.
+    pub failures: u32,
+    /// Nobody tries before. Whoever tries has moved it, so that it names the claim.
+    pub due: Timestamp,
+    /// Of the last try; empty where that went well.
+    pub last_error: String,
+    pub delivered_at: Option<Timestamp>,
 }
 
 /// Which approvals to list; all that is set must hold.

@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod health;
 mod keys;
+mod notifications;
 mod page;
 mod policies;
 mod projects;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use quarterdeck_engine::Options;
+use quarterdeck_engine::notifications::{AllowList, Allowed};
 use quarterdeck_server::{Embedded, EmbeddedOptions, LogFormat, LogSettings, Storage, init_logging};
 
 use crate::failure::{Exit, Failure};
@@ -34,6 +36,10 @@ pub struct Args {
     /// Directory for the database; made if missing.
     #[arg(long, env = "QUARTERDECK_DATA", default_value = ".quarterdeck", value_name = "DIR")]
     data: PathBuf,
+    /// Host that webhooks may tell, such as http://127.0.0.1:8080; may be repeated
+    /// [default: none].
+    #[arg(long, env = "QUARTERDECK_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "HOST[:PORT]")]
+    webhook_allow: Vec<Allowed>,
     /// What to log, such as `info` or `info,quarterdeck_engine=debug`.
     #[arg(long, env = "QUARTERDECK_LOG", default_value = "warn", value_name = "FILTER")]
     log: String,
@@ -56,6 +62,7 @@ pub async fn run(args: &Args) -> Result<ExitCode, Failure> {
         listen: args.listen,
         metrics_listen: Some(args.metrics_listen),
         storage: Storage::File(database.clone()),
+        engine: Options { webhook_allow: AllowList(args.webhook_allow.clone()), ..Options::default() },
         ..EmbeddedOptions::default()
     })
     .await

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{
     agent, approvals, audit, demo, dev, doctor, grants, health, key, migrate, policy, project, risk, serve,
-    task,
+    task, webhooks,
 };
 use crate::cli::{Cli, Command};
 use crate::failure::{Exit, Failure};
@@ -42,6 +42,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Approvals(command) => Box::pin(approvals::run(command, globals)).await,
         #[cfg(feature = "inbox")]
         Command::Inbox(args) => Box::pin(super::inbox::run(args, globals)).await,
+        Command::Webhooks(command) => webhooks::run(command, globals).await,
         Command::Grants(command) => grants::run(command, globals).await,
         Command::Project(command) => project::run(command, globals).await,
         Command::Key(command) => key::run(command, globals).await,

@@ -20,5 +20,6 @@ pub mod project;
 pub mod risk;
 pub mod serve;
 pub mod task;
+pub mod webhooks;
 
 pub use dispatch::run;

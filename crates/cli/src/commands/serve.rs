@@ -12,6 +12,7 @@ use std::time::Duration;
 use quarterdeck_adapters::RedisBus;
 use quarterdeck_client::CancellationToken;
 use quarterdeck_core::Span;
+use quarterdeck_engine::notifications::{AllowList, Allowed};
 use quarterdeck_engine::{Bus, LocalBus, Options};
 use quarterdeck_server::{
     AuthSettings, JwksSource, JwtSettings, Limits, LogFormat, LogSettings, SecretSource, Settings, TlsFiles,
@@ -156,6 +157,10 @@ struct EngineArgs {
     /// Raise it where all clients come through one address, such as a TCP load balancer.
     #[arg(long, env = "QUARTERDECK_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     max_connections_per_address: Option<u32>,
+    /// Host that webhooks may tell, such as hooks.example, *.example.com:8443 or 10.0.0.5;
+    /// may be repeated [default: none].
+    #[arg(long, env = "QUARTERDECK_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "HOST[:PORT]")]
+    webhook_allow: Vec<Allowed>,
     /// Memory in MiB for messages that come in parts and answers that clients have not read yet.
     #[arg(long, env = "QUARTERDECK_CLIENT_MEMORY", default_value_t = 48, value_name = "MIB")]
     #[arg(value_parser = clap::value_parser!(u32).range(16..4_096))]
@@ -266,6 +271,7 @@ fn settings(args: &Args) -> Settings {
         engine: Options {
             session_lease: Span::from_std(engine.session_lease),
             renew_every: Span::from_std(engine.renew_every),
+            webhook_allow: AllowList(engine.webhook_allow.clone()),
             ..Options::default()
         },
     }

@@ -251,7 +251,7 @@ impl Engine {
         self.view(project, standing)
     }
 
-    async fn own_project(&self, caller: &Principal, project: &str) -> Result<String> {
+    pub(crate) async fn own_project(&self, caller: &Principal, project: &str) -> Result<String> {
         let project = caller.project(project)?;
         self.0.project(&project).await?;
         Ok(project)
@@ -262,7 +262,8 @@ impl Engine {
         compiled(source)
     }
 
-    async fn change_policy(
+    /// Changes what holds once a request. Answers it as it is then.
+    pub(crate) async fn change_policy(
         &self,
         project: &str,
         method: &'static str,

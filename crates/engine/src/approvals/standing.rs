@@ -48,8 +48,7 @@ impl StandingCache {
     }
 }
 
-fn folding(project: &str) -> Folding<Standing, Event> {
-    let id = ProjectId::of(project);
+fn folding(id: ProjectId) -> Folding<Standing, Event> {
     Folding { stream: id.policy_stream(), project: id, apply: policy::apply }
 }
 
@@ -61,12 +60,16 @@ impl Shared {
     /// What holds in a project, as it was within the last second; as shipped where
     /// nobody has set anything.
     pub(crate) async fn standing(&self, project: &str) -> Result<Arc<Standing>> {
-        let id = ProjectId::of(project);
+        self.standing_of(ProjectId::of(project)).await
+    }
+
+    /// The same by the project's id.
+    pub(crate) async fn standing_of(&self, id: ProjectId) -> Result<Arc<Standing>> {
         if let Some(known) = self.standings.get(self.time.now(), id) {
             return Ok(known);
         }
         let now = self.time.now();
-        let standing = self.fold(&folding(project)).await?.unwrap_or_default();
+        let standing = self.fold(&folding(id)).await?.unwrap_or_default();
         Ok(self.standings.put(now, id, standing))
     }
 
@@ -110,15 +113,26 @@ impl Shared {
             let opening = state.is_none().then_some(Event::Opened);
             Ok(opening.into_iter().chain(events).collect())
         };
+        let id = ProjectId::of(project);
         let rows = |_: &Standing, events: &[Event]| -> Vec<RowChange> {
-            events.iter().filter_map(|event| audit::of_policy(project, event)).collect()
+            let audit = events.iter().filter_map(|event| audit::of_policy(project, event));
+            audit.chain(events.iter().filter_map(|event| webhook_row(id, event))).collect()
         };
         let now = self.time.now();
-        let changed = self.change_with(&folding(project), revision, request, with_opening, rows).await?;
+        let changed = self.change_with(&folding(id), revision, request, with_opening, rows).await?;
         Ok(match changed {
-            Change::Done(standing) => Change::Done(self.standings.put(now, ProjectId::of(project), standing)),
+            Change::Done(standing) => Change::Done(self.standings.put(now, id, standing)),
             Change::Duplicate => Change::Duplicate,
         })
+    }
+}
+
+/// A webhook's cursor comes and goes with it.
+fn webhook_row(project: ProjectId, event: &Event) -> Option<RowChange> {
+    match event {
+        Event::WebhookPut { webhook } => Some(RowChange::WebhookAdded { webhook: webhook.id, project }),
+        Event::WebhookRemoved { webhook, .. } => Some(RowChange::WebhookRemoved(*webhook)),
+        _ => None,
     }
 }
 

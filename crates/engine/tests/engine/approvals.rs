@@ -14,16 +14,16 @@ use quarterdeck_store::rows::ApprovalFilter;
 
 use crate::world::*;
 
-fn script(text: &str) -> Action {
+pub fn script(text: &str) -> Action {
     let (argv, environment) = (Vec::new(), Vec::new());
     Action::Command { argv, script: text.to_owned(), cwd: String::new(), environment }
 }
 
-const RISKY: &str = "rm -rf /var/lib/postgresql";
-const HARMLESS: &str = "git status";
+pub const RISKY: &str = "rm -rf /var/lib/postgresql";
+pub const HARMLESS: &str = "git status";
 
 /// Steps `a`, then `b` with an action, then `c`.
-fn gated(action: &Action) -> TaskRequest {
+pub fn gated(action: &Action) -> TaskRequest {
     let mut request = plan(&[("a", &[]), ("b", &["a"]), ("c", &["b"])]);
     let content = serde_json::to_vec(action).unwrap();
     let stored = Digest::of_content(&content);
@@ -35,7 +35,7 @@ fn gated(action: &Action) -> TaskRequest {
     request
 }
 
-fn approver(name: &str) -> Principal {
+pub fn approver(name: &str) -> Principal {
     Principal {
         subject: format!("key:{name}"),
         person: name.to_owned(),
@@ -45,7 +45,7 @@ fn approver(name: &str) -> Principal {
 }
 
 /// The one approval that is pending, once there is one.
-async fn pending(engine: &Engine) -> Target {
+pub async fn pending(engine: &Engine) -> Target {
     soon("a pending approval", async {
         loop {
             let filter = ApprovalFilter { phases: vec![Phase::Pending], ..ApprovalFilter::default() };
@@ -59,13 +59,13 @@ async fn pending(engine: &Engine) -> Target {
     .await
 }
 
-async fn decide(engine: &Engine, by: &Principal, target: Target, vote: Vote) -> Result<Phase, Error> {
+pub async fn decide(engine: &Engine, by: &Principal, target: Target, vote: Vote) -> Result<Phase, Error> {
     let decided = engine.decide_approvals(by, &[target], vote, "seen", "").await?;
     Ok(decided[0].phase)
 }
 
 /// High risk asks two people by the shipped policy, or one: whatever it takes.
-async fn approve(engine: &Engine, target: Target) {
+pub async fn approve(engine: &Engine, target: Target) {
     for name in ["ann", "bob", "cid"] {
         if decide(engine, &approver(name), target, Vote::Approve).await.unwrap() == Phase::Granted {
             return;

@@ -7,6 +7,7 @@ mod world;
 mod approvals;
 mod calls;
 mod faults;
+mod notifications;
 mod races;
 mod sessions;
 mod watches;

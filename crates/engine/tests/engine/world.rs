@@ -9,18 +9,20 @@ use quarterdeck_core::key::{Role, Scope};
 use quarterdeck_core::plan::{Plan, RetryPolicy, StepSpec, Timeouts};
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::{Event, Task};
-use quarterdeck_core::{Payload, Span};
+use quarterdeck_core::{Payload, ProjectId, Span};
+use quarterdeck_engine::notifications::courier::{Courier, NoCourier};
 use quarterdeck_engine::session::{Assignment, Down, Hello, Up};
 use quarterdeck_engine::sessions::SessionHandle;
 use quarterdeck_engine::tasks::TaskRequest;
 use quarterdeck_engine::{Bus, Engine, LocalBus, Options, Ports, Principal, Secrets};
-use quarterdeck_store::SqlStore;
 use quarterdeck_store::faults::{Faulty, Script};
 use quarterdeck_store::sql::SqliteOptions;
+use quarterdeck_store::{SqlStore, Webhooks as _};
 
 pub struct World {
     dir: tempfile::TempDir,
     bus: Arc<dyn Bus>,
+    pub courier: Arc<dyn Courier>,
     pub options: Options,
 }
 
@@ -44,7 +46,8 @@ impl World {
             sweep_every: Span::from_millis(100),
             ..Options::default()
         };
-        Self { dir: tempfile::tempdir().unwrap(), bus: Arc::new(LocalBus::default()), options }
+        let courier = Arc::new(NoCourier);
+        Self { dir: tempfile::tempdir().unwrap(), bus: Arc::new(LocalBus::default()), courier, options }
     }
 
     /// One more replica on the same file, on the bus given or the world's own.
@@ -60,9 +63,18 @@ impl World {
         let script = Arc::new(script);
         let faulty = Arc::new(Faulty::new(store, Arc::clone(&script)));
         let secrets = Secrets { bootstrap: None, pepper: vec![7; 32] };
-        let engine =
-            Engine::start(self.options.clone(), faulty, bus, Ports::system(), secrets).await.unwrap();
+        let ports = Ports { courier: Arc::clone(&self.courier), ..Ports::system() };
+        let engine = Engine::start(self.options.clone(), faulty, bus, ports, secrets).await.unwrap();
         Replica { engine, script }
+    }
+
+    /// As if the time had passed for which webhooks are taken.
+    pub async fn end_claims(&self) {
+        let path = self.dir.path().join("log.db");
+        let store = SqlStore::open_sqlite(&path, SqliteOptions::default()).await.unwrap();
+        for row in store.webhooks_of(ProjectId::of("default"), 9).await.unwrap() {
+            store.settle_webhook(&row, Span::from_micros(0)).await.unwrap();
+        }
     }
 
     pub async fn replica(&self) -> Replica {

@@ -17,6 +17,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use quarterdeck_adapters::http_courier::in_full;
 use quarterdeck_core::{Span, Timestamp};
 use quarterdeck_engine::Clock;
 use tokio::sync::{Notify, watch};
@@ -145,12 +146,6 @@ impl Latest {
             }
         }
     }
-}
-
-/// The error with its causes: the outermost alone says little.
-fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ fn phase(number: i32) -> Option<Phase> {
     Phase::ALL.into_iter().find(|&phase| state(phase) == wanted)
 }
 
-const fn level(level: Level) -> pb::RiskLevel {
+pub const fn level(level: Level) -> pb::RiskLevel {
     match level {
         Level::Low => pb::RiskLevel::Low,
         Level::Medium => pb::RiskLevel::Medium,

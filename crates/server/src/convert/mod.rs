@@ -11,6 +11,7 @@ pub mod approvals;
 pub mod events;
 pub mod json;
 pub mod keys;
+pub mod notifications;
 pub mod payload;
 pub mod plan;
 pub mod policies;

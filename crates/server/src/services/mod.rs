@@ -6,6 +6,7 @@ mod approvals;
 mod audit;
 mod gates;
 mod keys;
+mod notifications;
 mod policies;
 mod projects;
 mod session;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use quarterdeck_api::approvals::v1::approval_service_server::ApprovalServiceServer;
 use quarterdeck_api::approvals::v1::audit_service_server::AuditServiceServer;
 use quarterdeck_api::approvals::v1::gate_service_server::GateServiceServer;
+use quarterdeck_api::approvals::v1::notification_service_server::NotificationServiceServer;
 use quarterdeck_api::approvals::v1::policy_service_server::PolicyServiceServer;
 use quarterdeck_api::operations::v1::key_service_server::KeyServiceServer;
 use quarterdeck_api::operations::v1::project_service_server::ProjectServiceServer;
@@ -42,6 +44,10 @@ pub fn routes(engine: &Engine, tracker: &TaskTracker, message_size: u32) -> Rout
         .add_service(ApprovalServiceServer::new(approvals).max_decoding_message_size(limit))
         .add_service(AuditServiceServer::new(audit::Audit(engine.clone())).max_decoding_message_size(limit))
         .add_service(GateServiceServer::new(gates::Gates(engine.clone())).max_decoding_message_size(limit))
+        .add_service(
+            NotificationServiceServer::new(notifications::Notifications(engine.clone()))
+                .max_decoding_message_size(limit),
+        )
         .add_service(
             PolicyServiceServer::new(policies::Policies(engine.clone())).max_decoding_message_size(limit),
         )

@@ -199,6 +199,7 @@ async fn both_reflections_list_everything() {
                 "quarterdeck.approvals.v1.ApprovalService",
                 "quarterdeck.approvals.v1.AuditService",
                 "quarterdeck.approvals.v1.GateService",
+                "quarterdeck.approvals.v1.NotificationService",
                 "quarterdeck.approvals.v1.PolicyService",
                 "quarterdeck.operations.v1.KeyService",
                 "quarterdeck.operations.v1.ProjectService",

@@ -19,6 +19,7 @@ pub mod given;
 pub mod postgres;
 pub mod races;
 pub mod sessions;
+pub mod webhooks;
 
 pub use fixture::{Fixture, run};
 
@@ -111,6 +112,12 @@ macro_rules! conformance_suite {
             audit: [
                 entries_come_in_commit_order_and_go_on_from_any_place,
                 a_head_is_stored_once_and_found_by_size,
+            ],
+            webhooks: [
+                a_webhook_is_due_once_there_is_something_behind_it,
+                a_webhook_is_taken_by_one_at_a_time,
+                what_came_of_a_try_counts_only_while_the_claim_holds,
+                a_webhook_of_a_refused_commit_is_not_there_and_a_removed_one_is_gone,
             ],
         }
     };

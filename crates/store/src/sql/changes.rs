@@ -8,13 +8,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use quarterdeck_core::task::State;
-use quarterdeck_core::{ApprovalId, ProjectId, StreamId, TaskId, Timestamp};
+use quarterdeck_core::{ApprovalId, ProjectId, StreamId, TaskId, Timestamp, WebhookId};
 
 use super::registry::FRAGMENTS;
 use super::stmt::Part;
 use super::template::Type;
 use super::value::{Cell, Rows};
-use super::{approvals, catalog, dispatch, log, requests, tasks};
+use super::{approvals, catalog, dispatch, log, requests, tasks, webhooks};
 use crate::commit::Commit;
 use crate::rows::{ApprovalNow, ApprovalOpened, KeyRow, LeaseRow, ProjectRow, RowChange, TaskOpened};
 
@@ -94,6 +94,7 @@ impl<'a> Changes<'a> {
         dispatch::add(self, item, &net);
         catalog::add(self, item, &net);
         approvals::add(self, item, &net);
+        webhooks::add(self, item, &net);
     }
 }
 
@@ -119,6 +120,7 @@ pub(crate) struct Net<'a> {
     pub gates: BTreeMap<[u8; 18], Option<(u32, bool)>>,
     /// In order.
     pub audit: Vec<(ProjectId, &'a str)>,
+    pub webhooks: BTreeMap<WebhookId, Option<ProjectId>>,
 }
 
 impl<'a> Net<'a> {
@@ -175,6 +177,12 @@ impl<'a> Net<'a> {
                 self.gates.insert(step.to_bytes(), None);
             }
             RowChange::Audited { project, body } => self.audit.push((*project, body)),
+            RowChange::WebhookAdded { webhook, project } => {
+                self.webhooks.insert(*webhook, Some(*project));
+            }
+            RowChange::WebhookRemoved(webhook) => {
+                self.webhooks.insert(*webhook, None);
+            }
         }
     }
 }

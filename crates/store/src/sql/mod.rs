@@ -3,7 +3,7 @@
 //! - [`store`]: the store as it is opened; [`schema`]: its migrations
 //! - areas, each with its statements and its part of the commit: [`log`],
 //!   [`requests`], [`tasks`], [`dispatch`], [`sessions`], [`catalog`],
-//!   [`approvals`], [`audit`]
+//!   [`approvals`], [`audit`], [`webhooks`]
 //! - the commit: [`changes`] turns commits into rows, [`commit`] batches into
 //!   outcomes; [`compose`] is the statement on PostgreSQL, [`ruling`] the same
 //!   steps on SQLite
@@ -39,6 +39,7 @@ mod store;
 mod tasks;
 mod template;
 mod value;
+mod webhooks;
 
 pub use postgres::PgOptions;
 pub use schema::{Migration, SchemaStatus};

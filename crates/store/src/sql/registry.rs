@@ -2,10 +2,10 @@
 //! them all, and the commit can go through its parts.
 
 use super::stmt::{Fragment, Stmt};
-use super::{approvals, audit, catalog, dispatch, log, requests, schema, sessions, tasks};
+use super::{approvals, audit, catalog, dispatch, log, requests, schema, sessions, tasks, webhooks};
 
 /// In the order of [`super::stmt::Part`].
-pub(crate) static FRAGMENTS: [&Fragment; 20] = [
+pub(crate) static FRAGMENTS: [&Fragment; 22] = [
     &log::OPENED,
     &log::ADVANCED,
     &log::EVENTS,
@@ -26,6 +26,8 @@ pub(crate) static FRAGMENTS: [&Fragment; 20] = [
     &approvals::GATES_REMOVED,
     &approvals::GATES_PUT,
     &approvals::AUDIT,
+    &webhooks::REMOVED,
+    &webhooks::ADDED,
 ];
 
 /// All statements outside the commit.
@@ -39,6 +41,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static Stmt> {
         catalog::ALL,
         approvals::ALL,
         audit::ALL,
+        webhooks::ALL,
         schema::ALL,
     ];
     areas.into_iter().flatten().copied()

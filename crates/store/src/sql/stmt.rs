@@ -81,6 +81,8 @@ pub(crate) enum Part {
     GatesRemoved,
     GatesPut,
     Audit,
+    WebhooksRemoved,
+    WebhooksAdded,
 }
 
 impl Fragment {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use quarterdeck_core::{
-    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp,
+    ApprovalId, CommitId, Digest, ProjectId, SessionId, Span, StreamId, TaskId, Timestamp, WebhookId,
 };
 use quarterdeck_engine::ports::{Clock, SystemClock};
 use quarterdeck_store::port::Result;
@@ -217,5 +217,29 @@ impl AuditLog for Paper {
 
     async fn seal_audit(&self, _project: ProjectId, _seal: &AuditSeal) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Webhooks for Paper {
+    async fn webhooks_of(&self, _project: ProjectId, _limit: u32) -> Result<Vec<WebhookRow>> {
+        Ok(Vec::new())
+    }
+
+    async fn due_webhooks(&self, _limit: u32) -> Result<Vec<WebhookRow>> {
+        Ok(Vec::new())
+    }
+
+    async fn claim_webhook(
+        &self,
+        _webhook: WebhookId,
+        _seen: Timestamp,
+        _lease: Span,
+    ) -> Result<Option<WebhookRow>> {
+        Ok(None)
+    }
+
+    async fn settle_webhook(&self, _row: &WebhookRow, _after: Span) -> Result<Option<Timestamp>> {
+        Ok(None)
     }
 }

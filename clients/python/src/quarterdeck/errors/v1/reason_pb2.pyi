@@ -24,6 +24,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_ROLE_MISSING: _ClassVar[Reason]
     REASON_PROJECT_NOT_COVERED: _ClassVar[Reason]
     REASON_NOT_ELIGIBLE: _ClassVar[Reason]
+    REASON_WEBHOOK_ADDRESS_NOT_ALLOWED: _ClassVar[Reason]
     REASON_PROJECT_NOT_FOUND: _ClassVar[Reason]
     REASON_TASK_NOT_FOUND: _ClassVar[Reason]
     REASON_STEP_NOT_FOUND: _ClassVar[Reason]
@@ -31,6 +32,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_KEY_NOT_FOUND: _ClassVar[Reason]
     REASON_APPROVAL_NOT_FOUND: _ClassVar[Reason]
     REASON_GRANT_NOT_FOUND: _ClassVar[Reason]
+    REASON_WEBHOOK_NOT_FOUND: _ClassVar[Reason]
     REASON_REQUEST_ID_REUSED: _ClassVar[Reason]
     REASON_PROJECT_EXISTS: _ClassVar[Reason]
     REASON_TASK_ENDED: _ClassVar[Reason]
@@ -71,6 +73,7 @@ REASON_CREDENTIAL_REVOKED: Reason
 REASON_ROLE_MISSING: Reason
 REASON_PROJECT_NOT_COVERED: Reason
 REASON_NOT_ELIGIBLE: Reason
+REASON_WEBHOOK_ADDRESS_NOT_ALLOWED: Reason
 REASON_PROJECT_NOT_FOUND: Reason
 REASON_TASK_NOT_FOUND: Reason
 REASON_STEP_NOT_FOUND: Reason
@@ -78,6 +81,7 @@ REASON_SESSION_NOT_FOUND: Reason
 REASON_KEY_NOT_FOUND: Reason
 REASON_APPROVAL_NOT_FOUND: Reason
 REASON_GRANT_NOT_FOUND: Reason
+REASON_WEBHOOK_NOT_FOUND: Reason
 REASON_REQUEST_ID_REUSED: Reason
 REASON_PROJECT_EXISTS: Reason
 REASON_TASK_ENDED: Reason
