@@ -43,14 +43,18 @@ pub fn code_of(reason: Reason) -> Code {
         | Reason::CredentialInvalid
         | Reason::CredentialExpired
         | Reason::CredentialRevoked => Code::Unauthenticated,
-        Reason::RoleMissing | Reason::ProjectNotCovered | Reason::NotEligible => Code::PermissionDenied,
+        Reason::RoleMissing
+        | Reason::ProjectNotCovered
+        | Reason::NotEligible
+        | Reason::WebhookAddressNotAllowed => Code::PermissionDenied,
         Reason::ProjectNotFound
         | Reason::TaskNotFound
         | Reason::StepNotFound
         | Reason::SessionNotFound
         | Reason::KeyNotFound
         | Reason::ApprovalNotFound
-        | Reason::GrantNotFound => Code::NotFound,
+        | Reason::GrantNotFound
+        | Reason::WebhookNotFound => Code::NotFound,
         Reason::RequestIdReused | Reason::ProjectExists => Code::AlreadyExists,
         Reason::TaskEnded
         | Reason::TaskNotRetryable

@@ -32,6 +32,7 @@ mod credentials;
 mod demo;
 mod example;
 mod lifecycle;
+mod notifications;
 mod operations;
 mod outputs;
 mod partial;

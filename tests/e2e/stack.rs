@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use quarterdeck_client::{Client, Config};
-use quarterdeck_harness::{Database, Quarterdeck, Redis, Secrets, ServeOptions};
+use quarterdeck_harness::{Database, DevOptions, Quarterdeck, Redis, Secrets, ServeOptions};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -79,6 +79,22 @@ impl Stack {
         Self { replicas, redis: None, database: None, directory, _secrets: secrets }
     }
 
+    /// A `quarterdeck dev` of one's own with more arguments.
+    pub async fn sqlite_with(arguments: &[&str]) -> Self {
+        let directory = tempfile::Builder::new().prefix("quarterdeck-dev-").tempdir().unwrap();
+        let options = DevOptions::new(directory.path());
+        let options = arguments.iter().fold(options, |options, argument| options.arg(*argument));
+        let replicas = vec![Quarterdeck::dev_with(options).await.unwrap()];
+        let (directory, secrets) = (Some(directory), Secrets::new().unwrap());
+        Self { replicas, redis: None, database: None, directory, _secrets: secrets }
+    }
+
+    /// Two replicas of one's own with more arguments, that know each other only through
+    /// PostgreSQL.
+    pub async fn postgres_with(arguments: &[&str]) -> Self {
+        Self::postgres_given(Pace::Usual, None, arguments).await
+    }
+
     /// Two replicas of one's own, with a Redis of their own.
     pub async fn with_redis(pace: Pace) -> Self {
         Self::postgres(pace, Some(Redis::start().await.unwrap())).await
@@ -90,6 +106,10 @@ impl Stack {
     }
 
     async fn postgres(pace: Pace, redis: Option<Redis>) -> Self {
+        Self::postgres_given(pace, redis, &[]).await
+    }
+
+    async fn postgres_given(pace: Pace, redis: Option<Redis>, arguments: &[&str]) -> Self {
         let database = Database::fresh().await.unwrap();
         let secrets = Secrets::new().unwrap();
         let mut options = ServeOptions::new(&database, &secrets);
@@ -98,6 +118,9 @@ impl Stack {
         }
         if let Some(redis) = &redis {
             options = options.redis(redis);
+        }
+        for argument in arguments {
+            options = options.arg(*argument);
         }
         // The first one migrates; the other would only wait for it.
         let first = Quarterdeck::serve(options.clone()).await.unwrap();
