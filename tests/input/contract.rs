@@ -19,7 +19,26 @@ pub struct Method {
 }
 
 /// What stands before the name of a method that only reads.
-const READING: [&str; 4] = ["Get", "List", "Watch", "Check"];
+const READING: [&str; 9] =
+    ["Get", "List", "Watch", "Check", "Count", "Assess", "Await", "Explain", "Simulate"];
+
+/// Methods that use up what they are called with, so that few calls of many can be
+/// answered, and how many are at least. No generated message has the very bytes of a
+/// grant, and there is no sealed audit and no webhook, which would have the server write
+/// by itself; the end-to-end tests have them.
+const USING_UP: [(&str, usize); 11] = [
+    ("DecideApprovals", 1),
+    ("EditApproval", 2),
+    ("WithdrawApproval", 2),
+    ("RevokeApproval", 1),
+    ("RevokeStandingGrant", 1),
+    ("RedeemGrant", 0),
+    ("ReportEffects", 1),
+    ("GetInclusionProof", 0),
+    ("GetConsistencyProof", 0),
+    ("CreateWebhook", 2),
+    ("DeleteWebhook", 0),
+];
 
 impl Method {
     /// All methods of the contract, then those of health and reflection.
@@ -59,6 +78,16 @@ impl Method {
 
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// How many of its calls are answered, where it uses something up.
+    pub fn uses_up(&self) -> Option<usize> {
+        USING_UP.iter().find(|(name, _)| *name == self.name()).map(|(_, least)| *least)
+    }
+
+    /// Whether attempts that are refused for what they are about are written down.
+    pub fn is_audited(&self) -> bool {
+        self.service().starts_with("quarterdeck.approvals.") && !self.only_reads()
     }
 
     /// Whether it may change nothing even where it is answered.

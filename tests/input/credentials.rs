@@ -32,13 +32,16 @@ const DEEP: usize = 3;
 
 /// What somebody else hears who names one of our things in a field of this name. A
 /// name that is none of these is no name of a thing of its own.
-const FOREIGN: [(&str, Reason); 11] = [
+const FOREIGN: [(&str, Reason); 14] = [
     ("project", Reason::ProjectNotFound),
     ("name", Reason::ProjectNotFound),
     ("projects", Reason::ProjectNotCovered),
     ("task_id", Reason::TaskNotFound),
     ("session_id", Reason::SessionNotFound),
     ("key_id", Reason::KeyNotFound),
+    ("approval_id", Reason::ApprovalNotFound),
+    ("grant_id", Reason::GrantNotFound),
+    ("webhook_id", Reason::WebhookNotFound),
     ("lease_token", Reason::LeaseStale),
     ("resume_token", Reason::SessionExpired),
     ("session_token", Reason::SessionExpired),
@@ -46,9 +49,12 @@ const FOREIGN: [(&str, Reason); 11] = [
     ("resume_after", Reason::CursorInvalid),
 ];
 
-/// Methods that want what the scene does not have: a sealed audit, a standing grant,
-/// a webhook or leave to have one, or one of two fields. The end-to-end tests of approvals ask strangers for those.
-const WANTING: [&str; 7] = [
+/// Methods that want more than a name: bytes that were granted, or digests of them, a
+/// sealed audit, one of two fields, a webhook. The end-to-end tests of
+/// approvals ask strangers for those.
+const WANTING: [&str; 9] = [
+    "ApprovalService/DecideApprovals",
+    "ApprovalService/EditApproval",
     "GateService/RedeemGrant",
     "AuditService/GetInclusionProof",
     "AuditService/GetConsistencyProof",
@@ -294,8 +300,8 @@ async fn hides_one(
     let names: Vec<&str> = path.iter().map(FieldDescriptor::name).collect();
     let field = names.join(".");
     let line = server.line().await;
-    let (stranger, owner) =
-        (bearer("a stranger", &scene.own.secret), bearer("the owner", &scene.foreign.secret));
+    let (stranger, owner) = (scene.own.credential(method), scene.foreign.credential(method));
+    let (stranger, owner) = (bearer("a stranger", stranger), bearer("the owner", owner));
     for index in 0..TRIES {
         let mut dice = Dice::of(3, &format!("{}{field}", method.path), index);
         let (dice, words, only) = (&mut dice, &scene.words, Some(path.to_vec()));

@@ -48,13 +48,19 @@ async fn broken_framing_is_refused_by_every_method() {
     let scene = Scene::new(&server).await;
     for method in Method::all().iter().filter(|method| settings.wants(&method.path)) {
         let line = server.line().await;
-        let before = server.settled().await;
-        for case in cases(method, &scene) {
-            check(method, &line, case, server.quarterdeck.credential()).await;
+        let mut written = true;
+        // What an earlier method began may end late; it does not come again.
+        for _ in 0..3 {
+            let before = server.settled().await;
+            for case in cases(method, &scene) {
+                check(method, &line, case, server.quarterdeck.credential()).await;
+            }
+            written = server.settled().await != before;
+            if !written {
+                break;
+            }
         }
-        if server.settled().await != before {
-            panic!("{}: something was written by a call that was not framed as one", method.path);
-        }
+        assert!(!written, "{}: something was written by a call that was not framed as one", method.path);
         let two = vec![framed(&right(method, &scene)), framed(&right(method, &scene))];
         let two = Case { what: "two messages", ask: Ask::new(&method.path, two), expect: Expect::Legal };
         check(method, &line, two, server.quarterdeck.credential()).await;

@@ -44,6 +44,7 @@ mod shot;
 mod text;
 mod volley;
 mod wire;
+mod wishes;
 mod words;
 
 mod credentials;

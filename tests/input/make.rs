@@ -7,7 +7,7 @@ use crate::dice::Dice;
 use crate::rules::{Rules, is_required};
 use crate::text;
 use crate::wire::{Field, Value};
-use crate::words::{Side, Words};
+use crate::words::{Side, Words, unhex};
 
 /// Deepest message in which optional fields may hold messages.
 const DEEP: usize = 6;
@@ -205,7 +205,7 @@ impl Maker<'_> {
             Kind::Double => Value::Fixed64(self.floating(rules, bad).to_bits()),
             Kind::Float => Value::Fixed32((self.floating(rules, bad) as f32).to_bits()),
             Kind::String => Value::Bytes(self.string(field, rules, bad).into_bytes()),
-            Kind::Bytes => Value::Bytes(self.bytes(rules, bad)),
+            Kind::Bytes => Value::Bytes(self.bytes(field, rules, bad)),
             Kind::Bool => {
                 Value::Varint(if bad { *self.dice.pick(&[2, u64::MAX]) } else { self.dice.number() & 1 })
             }
@@ -331,7 +331,13 @@ impl Maker<'_> {
         text::right(rules, field.name(), side, self.words, self.dice)
     }
 
-    fn bytes(&mut self, rules: &Rules, bad: bool) -> Vec<u8> {
+    fn bytes(&mut self, field: &FieldDescriptor, rules: &Rules, bad: bool) -> Vec<u8> {
+        let side = if self.mood == Mood::Foreign { Side::Foreign } else { Side::Own };
+        let known = self.words.of(side, field.name());
+        if !bad && !known.is_empty() && self.dice.percent(80) {
+            let text: &String = self.dice.pick(known);
+            return unhex(text).unwrap_or_default();
+        }
         let most = rules.most.unwrap_or(1_000);
         let length = match bad {
             true => (*self.dice.pick(&[0, most, most + 1, 1_000_000])).min(self.room),

@@ -20,6 +20,7 @@ use crate::contract::Method;
 use crate::expect::within;
 use crate::plans::{StepWords as _, plan, step};
 use crate::server::Server;
+use crate::wishes;
 use crate::words::{Known, Words, gather};
 
 static NUMBER: AtomicU32 = AtomicU32::new(1);
@@ -44,6 +45,8 @@ pub struct Tenant {
     pub project: String,
     /// A key with all roles in this project.
     pub secret: String,
+    /// One of a person who decides, and asks for nothing.
+    decider: String,
     agents: Vec<Agent>,
 }
 
@@ -98,7 +101,20 @@ impl Tenant {
             gather(known, &task, marker);
         }
         lists(&client, &project, marker, known).await;
-        Self { project, secret, agents }
+        let decider = decider(&admin, &project, content).await;
+        let lease = known.get("lease_token").and_then(|leases| leases.first()).cloned().unwrap();
+        let (whose, deciding) = ((project.as_str(), content), server.client(&decider));
+        wishes::make(&client, &deciding, whose, &lease, marker, known).await;
+        Self { project, secret, decider, agents }
+    }
+
+    /// A credential that may call this method: programs decide on nothing.
+    pub fn credential(&self, method: &Method) -> &str {
+        let may = |role| method.access.is_some_and(|access| access.roles.contains(&role));
+        match may(Role::Approver) && !may(Role::Agent) {
+            true => &self.decider,
+            false => &self.secret,
+        }
     }
 
     /// Everything of the project that can be read, as text.
@@ -131,6 +147,18 @@ fn task(project: &str, content: &str, steps: impl IntoIterator<Item = PlanStep>)
         plan: Some(plan(steps)),
         ..CreateTaskRequest::default()
     }
+}
+
+/// The secret of somebody who decides: a person of its own, or it would be who made it.
+async fn decider(admin: &Client, project: &str, name: &str) -> String {
+    let request = CreateKeyRequest {
+        display_name: name.to_owned(),
+        roles: [Role::Approver, Role::Admin].map(i32::from).to_vec(),
+        projects: vec![project.to_owned()],
+        person: format!("decider-of-{project}"),
+        ..CreateKeyRequest::default()
+    };
+    admin.create_key(request).await.unwrap().secret
 }
 
 /// The secret of a new key.

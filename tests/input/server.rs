@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::ledger::{Ledger, Mark};
 use crate::raw::Line;
-use crate::tokens;
+use crate::{tokens, wishes};
 
 const LEASE: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -47,6 +47,11 @@ impl Server {
             tokens::ISSUER,
             "--jwt-audience",
             tokens::AUDIENCE,
+            // Nothing writes by itself while the tests look.
+            "--seal-every",
+            "12h",
+            "--webhook-allow",
+            wishes::HOST,
         ] {
             options = options.arg(argument);
         }

@@ -95,6 +95,10 @@ fn gather_value(known: &mut Known, name: &str, value: &Value, marker: &str) {
                 texts.push(text.clone());
             }
         }
+        // Digests; other bytes are content.
+        Value::Bytes(bytes) if bytes.len() == 32 => {
+            gather_value(known, name, &Value::String(hex(bytes)), marker);
+        }
         Value::Message(inner) => gather_from(known, inner, marker),
         Value::List(items) => {
             let name = name.strip_suffix('s').unwrap_or(name);
@@ -102,6 +106,19 @@ fn gather_value(known: &mut Known, name: &str, value: &Value, marker: &str) {
         }
         _ => {}
     }
+}
+
+/// Bytes among texts.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that such a text stands for.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    digits.map(|digits| {
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |sum, digit| sum * 16 + digit) as u8).collect()
+    })
 }
 
 /// `ListTasksRequest` becomes `list_tasks_request`.

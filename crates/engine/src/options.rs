@@ -15,6 +15,8 @@ pub struct Options {
     /// Between two looks for due timers, expired sessions and missed hints, at
     /// most. What hints forgot takes two looks: within a second by default.
     pub sweep_every: Span,
+    /// Between two signed heads of an audit that grows.
+    pub seal_every: Span,
     /// Most commits in one batch.
     pub batch_max: usize,
     /// Batches in flight at a time. A second one only waits for the log's lock, which
@@ -61,6 +63,7 @@ impl Default for Options {
             renew_every: Span::from_secs(5),
             heartbeat: Span::from_secs(10),
             sweep_every: Span::from_millis(400),
+            seal_every: Span::from_secs(1),
             batch_max: 128,
             batches_in_flight: 1,
             batch_bytes_max: 8 * 1024 * 1024,

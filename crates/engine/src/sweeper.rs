@@ -45,8 +45,9 @@ struct Seen {
     differences: BTreeSet<Difference>,
     /// Heads of approvals that are waited for here.
     heads: BTreeMap<ApprovalId, u64>,
-    /// Position up to which the audit is sealed.
+    /// Position up to which the audit is sealed, and when it was.
     sealed: i64,
+    sealed_at: Timestamp,
 }
 
 impl Shared {
@@ -123,7 +124,12 @@ impl Shared {
             self.store.forget_sessions(before(self.options.sessions_kept), FORGET_MAX).await?;
         }
         // Last: what is not sealed is reported as such, and holds up nothing else.
-        if slow { self.seal(&mut seen.sealed).await } else { Ok(()) }
+        let now = self.time.local();
+        if now.since(seen.sealed_at) < self.options.seal_every {
+            return Ok(());
+        }
+        seen.sealed_at = now;
+        self.seal(&mut seen.sealed).await
     }
 
     /// Ticks the tasks whose timer is due, and remembers when the next one is.

@@ -146,6 +146,9 @@ struct EngineArgs {
     /// How often leases are renewed; a third of the lease or less.
     #[arg(long, env = "QUARTERDECK_RENEW_EVERY", default_value = "5s", value_parser = values::duration, value_name = "TIME")]
     renew_every: Duration,
+    /// How often the audit's heads are signed.
+    #[arg(long, env = "QUARTERDECK_SEAL_EVERY", default_value = "1s", value_parser = values::duration, value_name = "TIME")]
+    seal_every: Duration,
     /// From the wish to stop until what still runs is cut off.
     #[arg(long, env = "QUARTERDECK_DRAIN_DEADLINE", default_value = "25s", value_parser = values::duration, value_name = "TIME")]
     drain_deadline: Duration,
@@ -271,6 +274,7 @@ fn settings(args: &Args) -> Settings {
         engine: Options {
             session_lease: Span::from_std(engine.session_lease),
             renew_every: Span::from_std(engine.renew_every),
+            seal_every: Span::from_std(engine.seal_every),
             webhook_allow: AllowList(engine.webhook_allow.clone()),
             ..Options::default()
         },
