@@ -13,7 +13,7 @@ use quarterdeck_client::{Client, Payload};
 
 use crate::expect::{refused, until, within};
 use crate::plans::{StepWords, plan, step};
-use crate::stack::both;
+use crate::stack::{Pace, Stack, both};
 use crate::world::World;
 
 both!(Usual:
@@ -373,4 +373,29 @@ async fn every_decision_and_refusal_is_in_a_signed_log_that_can_be_proved(world:
     };
     let told = stranger.policy_stub().revoke_standing_grant(request).await;
     refused("a stranger", told, Reason::ProjectNotFound);
+}
+
+/// Servers of its own: they are killed while people think, Redis first.
+#[tokio::test]
+async fn a_step_that_waits_for_people_outlives_redis_and_every_replica() {
+    let mut stack = Stack::with_redis(Pace::Quick).await;
+    let world = World::on(&stack).await;
+    let _worker = working(&world);
+    let steps = [step("before", "work"), gated("wipe", RISKY).after(&["before"])];
+    let task = world.create(plan(steps)).await;
+    let asked = pending(&world).await;
+    stack.redis().kill().await.unwrap();
+    for replica in &mut stack.replicas {
+        replica.kill9().await.unwrap();
+    }
+    for replica in &mut stack.replicas {
+        replica.start_again().await.unwrap();
+    }
+    assert_eq!(pending(&world).await.id, asked.id);
+    approve(&world, &asked).await;
+    let ended = world.ended(&task.id).await;
+    assert_eq!(ended.state(), TaskState::Succeeded, "{:?}", ended.stop_reason);
+    // Given out once each: what ran before is not run again.
+    assert!(ended.steps.iter().all(|step| step.attempt == 1), "{:?}", ended.steps);
+    assert_eq!(read(&world, &asked).await.approval.unwrap().state(), pb::ApprovalState::Redeemed);
 }

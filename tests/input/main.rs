@@ -50,4 +50,5 @@ mod words;
 mod credentials;
 mod framing;
 mod messages;
+mod secrets;
 mod tokens;

@@ -33,6 +33,11 @@ pub struct Server {
 impl Server {
     /// Starts one that believes the JWTs of [`tokens`].
     pub async fn start(kind: Kind) -> Self {
+        Self::start_telling(kind, "warn,quarterdeck::commands=info").await
+    }
+
+    /// The same, whose log is filtered so.
+    pub async fn start_telling(kind: Kind, log: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("quarterdeck-input-").tempdir().unwrap();
         let file = directory.path().join("quarterdeck.db");
         let (database, secrets) = (Database::fresh().await.unwrap(), Secrets::new().unwrap());
@@ -40,7 +45,7 @@ impl Server {
         let jwt: PathBuf = tokens::secret_file(directory.path());
         for argument in [
             "--log",
-            "warn,quarterdeck::commands=info",
+            log,
             "--jwt-hs256-secret-file",
             &jwt.to_string_lossy(),
             "--jwt-issuer",
@@ -79,6 +84,11 @@ impl Server {
     /// A connection for bytes as they are.
     pub async fn line(&self) -> Line {
         Line::connect(&self.quarterdeck.endpoint()).await
+    }
+
+    /// What a statement answers, a row a text; of PostgreSQL.
+    pub async fn rows(&self, statement: &str) -> Vec<String> {
+        self.database.query(statement).await.unwrap()
     }
 
     pub async fn mark(&self) -> Mark {

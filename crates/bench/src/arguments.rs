@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::scenario::{
-    assess, backlog, chain, grown, idle, latency, lifecycle, plans, replicas, sessions, soak, watch,
+    approve, assess, backlog, chain, grown, idle, latency, lifecycle, plans, replicas, sessions, soak, watch,
 };
 
 /// Load against a real Quarterdeck server on this machine.
@@ -42,6 +42,8 @@ pub enum Command {
     Sessions(sessions::Sessions),
     /// Full load for minutes: whether memory grows.
     Soak(soak::Soak),
+    /// Agents that ask before they act: how long an answer takes, and how soon a decision is known.
+    Approve(approve::Approve),
     /// How long understanding an action takes, and what hostile texts cost at worst.
     Assess(assess::Assess),
     /// The server under test, started by the other commands; ends when its standard input does.

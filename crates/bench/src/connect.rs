@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use quarterdeck_api::approvals::v1::approval_service_client::ApprovalServiceClient;
+use quarterdeck_api::approvals::v1::gate_service_client::GateServiceClient;
+use quarterdeck_api::operations::v1::key_service_client::KeyServiceClient;
 use quarterdeck_api::orchestration::v1::task_service_client::TaskServiceClient;
 use quarterdeck_api::orchestration::v1::worker_service_client::WorkerServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -78,6 +81,18 @@ impl Connections {
 
     pub fn worker(&self, index: usize) -> WorkerServiceClient<Authorized> {
         WorkerServiceClient::with_interceptor(self.channel(index), self.bearer.clone())
+    }
+
+    pub fn gate(&self, index: usize) -> GateServiceClient<Authorized> {
+        GateServiceClient::with_interceptor(self.channel(index), self.bearer.clone())
+    }
+
+    pub fn approvals(&self, index: usize) -> ApprovalServiceClient<Authorized> {
+        ApprovalServiceClient::with_interceptor(self.channel(index), self.bearer.clone())
+    }
+
+    pub fn keys(&self, index: usize) -> KeyServiceClient<Authorized> {
+        KeyServiceClient::with_interceptor(self.channel(index), self.bearer.clone())
     }
 
     /// Without the credential: the barest call there is.

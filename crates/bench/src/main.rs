@@ -77,6 +77,7 @@ fn start(arguments: Arguments) -> Result<()> {
         Command::Plans(arguments) => run(scenario::plans::run(arguments)),
         Command::Sessions(arguments) => run(scenario::sessions::run(arguments)),
         Command::Soak(arguments) => run(scenario::soak::run(arguments)),
+        Command::Approve(arguments) => run(scenario::approve::run(arguments)),
         // No runtime: nothing but one thread's own work is timed.
         Command::Assess(arguments) => scenario::assess::run(&arguments),
     }

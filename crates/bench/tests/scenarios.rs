@@ -245,3 +245,12 @@ fn a_run_that_cannot_start_fails_and_says_why() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(words.contains("the server did not start"), "{words}");
 }
+
+#[test]
+fn agents_ask_and_hear_of_decisions() {
+    let report = check(
+        "approve --store sqlite --rate 20 --waiting 30 --decisions 10 --seconds 2",
+        &["/authorize_ms/p99", "/decision_to_agent_ms/p99", "/server_rss_mib"],
+    );
+    assert_eq!((&report["authorized"], &report["decided"]), (&40.into(), &20.into()));
+}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+pub mod approve;
 pub mod assess;
 pub mod backlog;
 pub mod chain;

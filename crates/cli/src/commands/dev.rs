@@ -119,6 +119,10 @@ Then give it agents, and work for them:
   quarterdeck demo --agents-only &
   quarterdeck task create examples/digest.plan.yaml --wait
 
+Nobody approves what they asked for. To decide on what agents want to do, be somebody else:
+  quarterdeck key create --name approver --role approver --all-projects --person approver
+  QUARTERDECK_API_KEY=qd_... quarterdeck inbox
+
 Ctrl-C stops it.",
         version = env!("CARGO_PKG_VERSION"),
         data = database.display(),
