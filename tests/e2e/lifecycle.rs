@@ -146,8 +146,8 @@ async fn an_agent_may_say_when_to_try_again(world: World) {
     assert_eq!(assign.attempt, 2);
     let failed = &world.history(&task.id).await.steps["a"].failed[0];
     let wait = failed.retry_after.and_then(|wait| Duration::try_from(wait).ok()).unwrap();
-    // Counted from the commit, which came a little after the decision.
-    assert!(wait <= Duration::from_millis(30), "{wait:?}");
+    // Decided by what the replica takes for the database's time, counted from the commit.
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
 }
 
 async fn a_refused_step_goes_to_another_and_costs_no_attempt(world: World) {

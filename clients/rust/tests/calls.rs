@@ -81,9 +81,15 @@ async fn repetition_ends_with_the_deadline() {
     assert!(error.is(Reason::StoreUnavailable) || error.code == Code::DeadlineExceeded, "{error:?}");
     let tries = fake.script().created.len();
     assert!((2..=10).contains(&tries), "{tries} tries");
-    let once = fake.client.without_retries();
-    assert!(once.create_task(request()).await.is_err());
-    assert_eq!(fake.script().created.len(), tries + 1);
+}
+
+#[tokio::test]
+async fn a_client_without_retries_tries_once() {
+    let fake = Fake::start().await;
+    let down = || Err(refusal(Code::Unavailable, "STORE_UNAVAILABLE", Some(Duration::from_millis(40))));
+    fake.script().create.extend((0..10).map(|_| down()));
+    assert!(fake.client.without_retries().create_task(request()).await.is_err());
+    assert_eq!(fake.script().created.len(), 1);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use http::HeaderMap;
 use quarterdeck_api::errors::v1::Reason;
 use quarterdeck_core::Refusal;
 use quarterdeck_engine::{Error, Noun};
+use quarterdeck_risk::redact::secrets;
 use quarterdeck_store::StoreError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -162,17 +163,19 @@ impl Answer {
         Self { fields, ..self }
     }
 
+    /// What a request said is told back without the secrets that were in it: statuses
+    /// end up in the logs of callers.
     fn build(self) -> Status {
         let metadata: HashMap<String, String> =
-            self.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            self.metadata.into_iter().map(|(key, value)| (key.to_owned(), secrets(&value))).collect();
         let mut details = ErrorDetails::with_error_info(reason_name(self.reason), DOMAIN, metadata);
         if self.retry_after.is_some() {
             details.set_retry_info(self.retry_after);
         }
         for Violation { field, description } in self.fields {
-            details.add_bad_request_violation(field, description);
+            details.add_bad_request_violation(field, secrets(&description));
         }
-        Status::with_error_details(self.code, self.message, details)
+        Status::with_error_details(self.code, secrets(&self.message), details)
     }
 }
 

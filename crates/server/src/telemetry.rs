@@ -10,6 +10,7 @@ use std::time::Duration;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::config::{LogFormat, LogSettings};
 
@@ -49,6 +50,9 @@ pub struct LogGuard(());
 pub fn init_logging(log: &LogSettings) -> Result<LogGuard, LogError> {
     let unreadable = |problem: String| LogError::Filter { filter: log.filter.clone(), problem };
     let filter = EnvFilter::builder().parse(&log.filter).map_err(|error| unreadable(error.to_string()))?;
+    // It logs the statements that it parses, and what agents want to do may hold secrets.
+    let quiet = "sqlparser=warn".parse().map_err(|error: ParseError| unreadable(error.to_string()))?;
+    let filter = filter.add_directive(quiet);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

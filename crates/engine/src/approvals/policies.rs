@@ -164,9 +164,14 @@ impl Engine {
         let approved = approval.votes.iter().any(|voted| {
             voted.person == caller.person && voted.vote == Vote::Approve && voted.delegated_by.is_none()
         });
-        if !approved || !matches!(approval.phase, Phase::Granted | Phase::Redeemed) {
-            let why = "only who has approved it remembers it, and only once it is granted".to_owned();
+        if !approved {
+            let why = "only who has approved it remembers it".to_owned();
             return Err(Refusal::NotEligible { why }.into());
+        }
+        if !matches!(approval.phase, Phase::Granted | Phase::Redeemed) {
+            let phase = approval.phase.word();
+            let why = format!("the approval is {phase}: remember one that is granted or was used");
+            return Err(Refusal::GrantNotPossible { why }.into());
         }
         let action = shared.stored_action(asked.content, asked.digest).await?;
         let standing = shared.standing(&asked.project).await?;

@@ -26,9 +26,19 @@ pub struct Mark {
 
 /// The text with a token for each secret and each piece of personal data.
 pub fn text(text: &str) -> String {
+    replaced(text, marks(text))
+}
+
+/// The text with a token for each secret; personal data stays, as where a person is named
+/// on purpose.
+pub fn secrets(text: &str) -> String {
+    replaced(text, apart(secret::marks(text)))
+}
+
+fn replaced(text: &str, marks: Vec<Mark>) -> String {
     let mut redacted = String::with_capacity(text.len());
     let mut at = 0;
-    for mark in marks(text) {
+    for mark in marks {
         redacted.push_str(text.get(at..mark.range.start).unwrap_or_default());
         redacted.push('[');
         redacted.push_str(&mark.kind);
@@ -41,9 +51,13 @@ pub fn text(text: &str) -> String {
 
 /// What would be hidden, in order, none over another; secrets go first.
 pub fn marks(text: &str) -> Vec<Mark> {
+    apart(secret::marks(text).into_iter().chain(personal::marks(text)))
+}
+
+fn apart(found: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
     // By where they begin: of the marks kept, none reaches over another.
     let mut marks: BTreeMap<usize, Mark> = BTreeMap::new();
-    for mark in secret::marks(text).into_iter().chain(personal::marks(text)) {
+    for mark in found {
         let Range { start, end } = mark.range;
         let before = marks.range(..end).next_back();
         if start < end && before.is_none_or(|(_, before)| before.range.end <= start) {

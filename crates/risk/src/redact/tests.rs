@@ -165,3 +165,9 @@ proptest! {
         prop_assert_eq!(text(&given), given);
     }
 }
+
+#[test]
+fn where_people_are_named_on_purpose_only_secrets_go() {
+    let text = "ann@example.com used ghp_16C7e42F292c6912E7710c838347Ae178B4a from 203.0.113.7";
+    assert_eq!(super::secrets(text), "ann@example.com used [secret:github-token] from 203.0.113.7");
+}
