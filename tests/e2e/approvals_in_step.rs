@@ -2,14 +2,19 @@
 
 use std::time::Instant;
 
-use quarterdeck_client::Client;
 use quarterdeck_client::api::approvals::v1 as pb;
+use quarterdeck_client::api::approvals::v1::action::Kind;
 use quarterdeck_client::api::errors::v1::Reason;
 use quarterdeck_client::api::options::v1::Role;
-use quarterdeck_client::api::orchestration::v1::Assign;
+use quarterdeck_client::api::orchestration::v1::session_request::Message as Up;
+use quarterdeck_client::api::orchestration::v1::session_response::Message as Down;
+use quarterdeck_client::api::orchestration::v1::{
+    ApprovalDecided, Assign, AwaitApproval, PlanStep, StepTimeouts, TaskState,
+};
+use quarterdeck_client::{CancellationToken, Client, Payload, StepContext, Worker};
 
 use crate::agent::Agent;
-use crate::approvals::{RISKY, approve, decide, read, script, somebody};
+use crate::approvals::{RISKY, approve, decide, pending, read, script, somebody};
 use crate::expect::{refused, until, within};
 use crate::plans::{plan, step};
 use crate::stack::both;
@@ -20,6 +25,8 @@ both!(Usual:
     a_grant_is_for_the_lease_that_asked,
     what_policy_grants_is_granted_at_once,
     a_standing_grant_answers_until_the_agent_does_more_than_it_said,
+    a_session_tells_what_became_of_a_request_also_after_it_came_back,
+    a_worker_waits_for_people_and_carries_out_what_they_edited,
 );
 
 /// An agent with a step, and its credential.
@@ -143,4 +150,92 @@ async fn a_standing_grant_answers_until_the_agent_does_more_than_it_said(world: 
     assert_eq!(told.report.unwrap().surplus, [effect]);
     let suspended = authorize(&client, lease, "4", action()).await.unwrap();
     assert_eq!(suspended.state(), pb::ApprovalState::Pending, "its grants do not count any more");
+}
+
+/// What the agent's session tells of an approval.
+async fn told(agent: &mut Agent, id: &str) -> ApprovalDecided {
+    let pick = |message: &Down| match message {
+        Down::ApprovalDecided(word) if word.approval_id == id => Some(word.clone()),
+        _ => None,
+    };
+    agent.wait("what became of an approval", pick).await
+}
+
+async fn wait_on_session(agent: &Agent, id: &str) {
+    agent.say(Up::AwaitApproval(AwaitApproval { approval_id: id.to_owned() })).await;
+}
+
+async fn a_session_tells_what_became_of_a_request_also_after_it_came_back(world: World) {
+    let (mut agent, assign, client) = at_work(&world).await;
+    let asked = authorize(&client, &assign.lease_token, "1", script(RISKY)).await.unwrap();
+    wait_on_session(&agent, &asked.id).await;
+    approve(&world, &asked).await;
+    let word = told(&mut agent, &asked.id).await;
+    assert_eq!((word.approval.unwrap().state(), word.reason.as_str()), (pb::ApprovalState::Granted, ""));
+    let missed = authorize(&client, &assign.lease_token, "2", script(RISKY)).await.unwrap();
+    wait_on_session(&agent, &missed.id).await;
+    let hello = agent.back(&[&assign]);
+    drop(agent);
+    approve(&world, &missed).await;
+    let mut agent = Agent::open(&client, hello).await.unwrap();
+    wait_on_session(&agent, &missed.id).await;
+    assert_eq!(told(&mut agent, &missed.id).await.approval.unwrap().state(), pb::ApprovalState::Granted);
+    wait_on_session(&agent, "apr_nonsense").await;
+    assert_eq!(told(&mut agent, "apr_nonsense").await.reason, "APPROVAL_NOT_FOUND");
+}
+
+/// A worker that asks before it acts and tells what it carried out.
+async fn careful(world: &World) -> CancellationToken {
+    let client = somebody(world, "careful", "careful", &[Role::Agent]).await;
+    let handler = |step: StepContext| async move {
+        let started = step.authorize(script(RISKY), "to make room").await?.or_fail()?;
+        let Some(Kind::Command(command)) = started.action.kind else { panic!("not a command") };
+        Ok(Payload::text(command.script))
+    };
+    let worker =
+        Worker::builder(&client, "careful").project(&world.project).on("work", handler).build().unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(worker.run(stop.clone()));
+    stop
+}
+
+async fn a_worker_waits_for_people_and_carries_out_what_they_edited(world: World) {
+    let stop = careful(&world).await;
+    let step = PlanStep {
+        timeouts: Some(StepTimeouts {
+            progress: Some(prost_types::Duration { seconds: 2, nanos: 0 }),
+            ..StepTimeouts::default()
+        }),
+        ..step("only", "work")
+    };
+    let task = world.create(plan([step])).await;
+    let asked = pending(&world).await;
+    // Waiting is no silence: four words, a third of the timeout apart, outlive it.
+    let revision = world.admin.get_task(&task.id).await.unwrap().revision;
+    until("the step to outlive its progress timeout", || async {
+        let now = world.admin.get_task(&task.id).await.unwrap();
+        (now.revision >= revision + 4).then_some(())
+    })
+    .await;
+    let secret = "rm -rf /var/lib/postgresql/old # ghp_16C7e42F292c6912E7710c838347Ae178B4a";
+    let request = pb::EditApprovalRequest {
+        approval_id: asked.id.clone(),
+        digest: asked.digest.clone(),
+        action: Some(script(secret)),
+        ..Default::default()
+    };
+    let editor = somebody(&world, "eve", "eve", &[Role::Approver]).await;
+    let edited = editor.approval_stub().edit_approval(request).await.unwrap().into_inner().approval.unwrap();
+    approve(&world, &edited).await;
+    let task = within("the end of the task", world.admin.wait_for_task(&task.id)).await.unwrap();
+    let output = Payload::from(task.steps[0].output.clone()).to_text().unwrap();
+    assert_eq!((output.as_str(), task.steps[0].attempt), (secret, 1));
+
+    let task = world.create(plan([crate::plans::step("only", "work")])).await;
+    let by = somebody(&world, "ann", "ann", &[Role::Approver]).await;
+    decide(&by, &[&pending(&world).await], pb::Vote::Deny).await.unwrap();
+    let task = within("the end of the task", world.admin.wait_for_task(&task.id)).await.unwrap();
+    assert_eq!(task.state(), TaskState::Failed);
+    assert_eq!(task.steps[0].last_failure.as_ref().unwrap().reason, "APPROVAL_DENIED");
+    stop.cancel();
 }

@@ -35,7 +35,10 @@ pub use json::{from_json, to_json};
 pub use payload::Payload;
 pub use services::{Health, Items};
 pub use watch::{Frame, FrameKind, Watch};
-pub use worker::{Ended, StepContext, StepError, Worker, WorkerBuilder, WorkerState, WorkerStatus};
+pub use worker::{
+    Authorization, Ended, StartedAction, StepContext, StepError, Worker, WorkerBuilder, WorkerState,
+    WorkerStatus,
+};
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

@@ -233,7 +233,7 @@ impl Session {
                 self.board.problems.add(format!("an agent was sent away: {}", away.cause().as_str_name()));
             }
             Down::Pong(_) => drop(self.board.pongs.fetch_add(1, Ordering::Relaxed)),
-            Down::Welcome(_) => {}
+            Down::Welcome(_) | Down::ApprovalDecided(_) => {}
         }
         true
     }

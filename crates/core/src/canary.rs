@@ -30,6 +30,8 @@ pub enum Mistake {
     OwnVoteCounts,
     /// A grant can be redeemed under any lease.
     AnyLeaseStarts,
+    /// Who waits for an approval hears of it by hints alone.
+    DecisionUntold,
 }
 
 /// Whether the mistake is planted in this thread.

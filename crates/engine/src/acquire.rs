@@ -247,7 +247,14 @@ impl Call {
                 Ok(true)
             }
             Some(Down::Over(error)) => Err(error),
-            Some(Down::Welcome { .. } | Down::Ack { .. } | Down::Reject { .. } | Down::Pong) => Ok(false),
+            // The last is told to those that keep a stream alone.
+            Some(
+                Down::Welcome { .. }
+                | Down::Ack { .. }
+                | Down::Reject { .. }
+                | Down::Pong
+                | Down::ApprovalDecided { .. },
+            ) => Ok(false),
             None => Ok(true),
         }
     }

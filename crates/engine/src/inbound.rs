@@ -16,6 +16,7 @@ use quarterdeck_store::rows::StepRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::aggregate::Op;
+use crate::approvals::Told;
 use crate::engine::Shared;
 use crate::error::{Error, Result};
 use crate::payloads::detach;
@@ -32,6 +33,7 @@ pub struct SessionSender {
     /// Messages being worked on.
     permits: Arc<Semaphore>,
     progress: Arc<Mutex<BTreeMap<LeaseToken, Spoken>>>,
+    told: Told,
 }
 
 /// The agent's latest word on its progress with one lease.
@@ -75,9 +77,9 @@ impl Spoken {
 }
 
 impl SessionSender {
-    pub(crate) fn new(shared: &Arc<Shared>, session: SessionId) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, session: SessionId, told: Told) -> Self {
         let permits = Arc::new(Semaphore::new(shared.options.inbound_max));
-        Self { shared: Arc::clone(shared), session, permits, progress: Arc::default() }
+        Self { shared: Arc::clone(shared), session, permits, progress: Arc::default(), told }
     }
 
     pub fn session(&self) -> SessionId {
@@ -91,6 +93,7 @@ impl SessionSender {
         match up {
             Up::Credit(slots) => self.shared.dispatcher.set_slots(self.session, slots),
             Up::Ping => drop(self.shared.dispatcher.send(self.session, Down::Pong)),
+            Up::AwaitApproval(id) => self.told.wait(&self.shared, self.session, id),
             Up::Bye => {
                 self.bye().await;
                 return false;

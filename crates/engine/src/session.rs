@@ -1,5 +1,6 @@
 //! What passes between an agent's session and the engine.
 
+use quarterdeck_core::approval::Approval;
 use quarterdeck_core::payload::Body;
 use quarterdeck_core::task::Report;
 use quarterdeck_core::{Action, ApprovalId, Digest, Payload, SessionId, Span, TaskId, Timestamp};
@@ -83,6 +84,8 @@ pub enum Up {
         number: i64,
         message: String,
     },
+    /// Tell when this approval is not pending any more.
+    AwaitApproval(String),
     Ping,
     Bye,
 }
@@ -112,6 +115,11 @@ pub enum Down {
     Revoke {
         token: String,
         cause: RevokeCause,
+    },
+    /// What became of an approval that the agent waits for.
+    ApprovalDecided {
+        id: String,
+        approval: Result<Box<Approval>, crate::error::Error>,
     },
     Pong,
     GoAway {

@@ -11,8 +11,10 @@ use quarterdeck_core::task::Command;
 use quarterdeck_core::{Digest, ProjectId, SessionId, Span};
 use quarterdeck_store::rows::{QueueKey, SessionRow, SessionState, StepRef};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Op;
+use crate::approvals::Told;
 use crate::auth::Principal;
 use crate::dispatcher::Joining;
 use crate::engine::{Engine, Shared};
@@ -30,10 +32,13 @@ pub struct SessionHandle {
     connection: u64,
     outbound: mpsc::Receiver<Down>,
     inbound: SessionSender,
+    /// Ends what only this connection waits for.
+    over: CancellationToken,
 }
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
+        self.over.cancel();
         self.shared.dispatcher.detach(self.session, self.connection);
     }
 }
@@ -53,7 +58,7 @@ impl Engine {
     /// Opens or resumes a session. The first message down is the welcome.
     pub async fn open_session(&self, caller: &Principal, hello: Hello) -> Result<SessionHandle> {
         let entered = self.0.enter(caller, &hello, self.0.options.session_lease).await?;
-        self.0.attach(entered, &hello).await
+        self.0.attach(caller, entered, &hello).await
     }
 }
 
@@ -134,7 +139,12 @@ impl Shared {
         Ok(Entered { row, resume_token: resume_text(session, &secret), resumed: resuming.is_some() })
     }
 
-    async fn attach(self: &Arc<Self>, entered: Entered, hello: &Hello) -> Result<SessionHandle> {
+    async fn attach(
+        self: &Arc<Self>,
+        caller: &Principal,
+        entered: Entered,
+        hello: &Hello,
+    ) -> Result<SessionHandle> {
         let Entered { row, resume_token, resumed } = entered;
         let session = row.session;
         let leases = if resumed { self.leases(session).await? } else { BTreeMap::new() };
@@ -156,8 +166,9 @@ impl Shared {
             self.dispatcher.send(session, Down::GoAway { cause: GoAwayCause::Drain, deadline: None });
         }
         self.reconcile_hello(session, &held, &hello.held);
-        let inbound = SessionSender::new(self, session);
-        Ok(SessionHandle { shared: Arc::clone(self), session, connection, outbound: receiver, inbound })
+        let over = CancellationToken::new();
+        let inbound = SessionSender::new(self, session, Told::new(caller, over.clone()));
+        Ok(SessionHandle { shared: Arc::clone(self), session, connection, outbound: receiver, inbound, over })
     }
 
     /// What the lease table has of a session.

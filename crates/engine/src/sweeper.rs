@@ -43,8 +43,6 @@ enum Difference {
 #[derive(Default)]
 struct Seen {
     differences: BTreeSet<Difference>,
-    /// Heads of approvals that are waited for here.
-    heads: BTreeMap<ApprovalId, u64>,
     /// Position up to which the audit is sealed, and when it was.
     sealed: i64,
     sealed_at: Timestamp,
@@ -111,7 +109,7 @@ impl Shared {
         self.reconcile(&mut seen.differences).await?;
         self.sweep_approvals(slow, LOOK_MAX).await?;
         if slow {
-            self.catch_up_waits(&mut seen.heads).await?;
+            self.catch_up_waits().await?;
             self.learn_time().await?;
             self.catch_up_tails().await?;
             self.dispatcher.wake(self.dispatcher.idle_queues());

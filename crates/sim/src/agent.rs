@@ -11,6 +11,7 @@ mod words;
 use quarterdeck_engine::Error;
 use quarterdeck_engine::session::{Assignment, Down, GoAwayCause, Hello, RejectReason, Up};
 
+use self::asks::Desk;
 use self::hands::Hands;
 use self::words::shown;
 use crate::dice::Dice;
@@ -53,6 +54,7 @@ pub struct Agent {
     session: String,
     resume_token: String,
     hands: Hands,
+    desk: Desk,
     /// The lease before the newest.
     token_before: String,
     mute: bool,
@@ -73,6 +75,7 @@ impl Agent {
             world,
             index,
             hands: Hands::new(dice.clone()),
+            desk: Desk::default(),
             token_before: String::new(),
             dice,
             session: String::new(),
@@ -102,7 +105,11 @@ impl Agent {
                 ..Hello::default()
             };
             let over = match self.world.connect(replica, &self.dice, hello).await {
-                Some(Ok(connection)) => self.serve(replica, connection).await,
+                Some(Ok(connection)) => {
+                    let over = self.serve(replica, connection).await;
+                    self.desk.leave();
+                    over
+                }
                 Some(Err(Error::SessionExpired)) => {
                     self.left("its session has expired");
                     Over::Forgotten
@@ -263,6 +270,7 @@ impl Agent {
                 self.world.history.record(Fact::Revoked { agent, token: token.clone(), why });
                 self.hands.revoked(&token, self.world.executor.now(), self.world.healed());
             }
+            Down::ApprovalDecided { id, approval } => self.told(id, approval),
             Down::Pong => {}
             Down::GoAway { cause, .. } => {
                 self.world.history.record(Fact::Away { agent, cause: format!("{cause:?}") });

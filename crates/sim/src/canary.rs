@@ -62,6 +62,8 @@ pub enum Canary {
     OwnVoteCounts,
     /// A grant can be redeemed under any lease.
     AnyLeaseStarts,
+    /// Who waits for an approval hears of it by hints alone.
+    DecisionUntold,
     /// What an approval was decided on (the policy, the task) may have moved by the
     /// time it is written.
     PolicyMoves,
@@ -101,6 +103,7 @@ impl Canary {
             | Self::GrantOutlivesItsTime
             | Self::OwnVoteCounts
             | Self::AnyLeaseStarts
+            | Self::DecisionUntold
             | Self::PolicyMoves
             | Self::DecisionsCollide
             | Self::RedemptionLost => "approvals",
@@ -119,6 +122,7 @@ impl Canary {
             Self::GrantOutlivesItsTime => Some(Mistake::GrantOutlivesItsTime),
             Self::OwnVoteCounts => Some(Mistake::OwnVoteCounts),
             Self::AnyLeaseStarts => Some(Mistake::AnyLeaseStarts),
+            Self::DecisionUntold => Some(Mistake::DecisionUntold),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quarterdeck_core::Digest;
+use quarterdeck_core::approval::Phase;
 
 use crate::executor::Executor;
 
@@ -204,6 +205,12 @@ pub enum Fact {
         token: String,
         approval: String,
         digest: Digest,
+    },
+    /// Was told on its session what became of an approval.
+    Told {
+        agent: usize,
+        approval: String,
+        phase: Phase,
     },
     /// Was told something that nobody who asks for a yes must hear.
     Baffled {

@@ -236,7 +236,8 @@ impl Agent {
                 self.world.record.add(Fact::Revoked { agent, token: token.clone(), why });
                 self.hands.revoked(&token, self.world.record.now(), self.world.healed());
             }
-            Down::Pong(_) => {}
+            // It asks for nothing in mid-step.
+            Down::Pong(_) | Down::ApprovalDecided(_) => {}
             Down::GoAway(away) if away.cause() == GoAwayCause::Drain => {}
             Down::GoAway(_) => return Some(Over::Moved),
         }

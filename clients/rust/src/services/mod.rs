@@ -13,3 +13,5 @@ mod tasks;
 
 pub use health::Health;
 pub use page::Items;
+
+pub(crate) use page::required;

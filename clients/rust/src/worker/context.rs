@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
+use super::authorize::Answer;
 use super::outcome::{Draft, MAX_SHOWN, check_payload};
-use super::running::Update;
+use super::running::Word;
 use crate::client::Client;
 use crate::error::Error;
 use crate::payload::Payload;
@@ -22,8 +23,8 @@ use crate::retry;
 pub struct StepContext {
     step: Arc<Step>,
     cancel: CancellationToken,
-    updates: mpsc::Sender<Update>,
-    client: Client,
+    words: mpsc::Sender<Word>,
+    pub(super) client: Client,
 }
 
 struct Step {
@@ -42,13 +43,15 @@ struct Said {
     message: String,
     /// Bytes of partial output.
     shown: usize,
+    /// Requests for a yes.
+    requests: u32,
 }
 
 impl StepContext {
     pub(super) fn new(
         mut assign: pb::Assign,
         cancel: CancellationToken,
-        updates: mpsc::Sender<Update>,
+        words: mpsc::Sender<Word>,
         client: Client,
     ) -> Self {
         let step = Step {
@@ -59,7 +62,7 @@ impl StepContext {
             said: Mutex::default(),
             assign,
         };
-        Self { step: Arc::new(step), cancel, updates, client }
+        Self { step: Arc::new(step), cancel, words, client }
     }
 
     /// Task that the step belongs to.
@@ -228,9 +231,31 @@ impl StepContext {
             let mut said = self.said();
             (said.fraction, said.message) = (draft.fraction, draft.message.clone());
         }
-        let update = Update { lease_token: self.lease_token().to_owned(), draft };
+        let word = Word::Progress { lease_token: self.lease_token().to_owned(), draft };
         // Fails only where the worker has ended, and then nobody wants to know.
-        let _ = self.updates.send(update).await;
+        let _ = self.words.send(word).await;
+    }
+
+    /// Says the last word on progress once more.
+    pub(super) async fn say_again(&self) {
+        let draft = {
+            let said = self.said();
+            Draft::new(said.fraction, &said.message, None)
+        };
+        self.say(draft).await;
+    }
+
+    /// Has the session asked for what becomes of an approval.
+    pub(super) async fn await_approval(&self, approval_id: String, answer: Answer) {
+        // Where the worker has ended `answer` is dropped, which tells.
+        let _ = self.words.send(Word::Await { approval_id, answer }).await;
+    }
+
+    /// The name of this attempt's next request for a yes.
+    pub(super) fn next_request_key(&self) -> String {
+        let mut said = self.said();
+        said.requests += 1;
+        said.requests.to_string()
     }
 
     /// Cancelled when the step was taken away: the handler should stop, for what it

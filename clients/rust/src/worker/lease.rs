@@ -226,7 +226,11 @@ fn number_of(message: &Message) -> i64 {
         Message::Complete(complete) => complete.number,
         Message::Fail(fail) => fail.number,
         Message::Refuse(refuse) => refuse.number,
-        Message::Hello(_) | Message::Credit(_) | Message::Ping(_) | Message::Bye(_) => 0,
+        Message::Hello(_)
+        | Message::Credit(_)
+        | Message::AwaitApproval(_)
+        | Message::Ping(_)
+        | Message::Bye(_) => 0,
     }
 }
 

@@ -32,8 +32,9 @@ pub(super) struct Link {
     pub(super) incoming: Streaming<pb::SessionResponse>,
     /// When to ping.
     pub(super) ping: Interval,
-    /// Not handed over yet. Invariant: holds what the book has unacknowledged, and
-    /// at most `UNANSWERED_PINGS` pings, one credit and one bye: bounded by the slots.
+    /// Not handed over yet. Invariant: holds what the book has unacknowledged,
+    /// what handlers wait for, and at most `UNANSWERED_PINGS` pings, one credit and one
+    /// bye: bounded by the slots.
     waiting: VecDeque<Message>,
     unanswered: u32,
 }

@@ -7,8 +7,10 @@
 //!   It knows no network and no clock.
 //! - `link` is one connection's stream: opening, sending, pinging.
 //! - `session` ties book, link and running handlers together over reconnects.
+//! - `authorize` is what handlers wait for while people decide.
 //! - `context`, `builder`, `outcome` are what the author of an agent sees.
 
+mod authorize;
 mod builder;
 mod context;
 mod lease;
@@ -17,6 +19,7 @@ mod outcome;
 mod running;
 mod session;
 
+pub use authorize::{Authorization, StartedAction};
 pub use builder::{Worker, WorkerBuilder};
 pub use context::StepContext;
 pub use outcome::StepError;

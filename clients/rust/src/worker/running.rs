@@ -16,27 +16,30 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::authorize;
 use super::context::StepContext;
 use super::outcome::{Draft, Outcome, StepError};
 use crate::payload::Payload;
 
 /// Words of handlers that the session has not taken yet.
-const UPDATES: usize = 256;
+const WORDS: usize = 256;
 
 pub(super) type Answer = Result<Payload, StepError>;
 pub(super) type Handler =
     Arc<dyn Fn(StepContext) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
-/// A handler's word on its progress.
-pub(super) struct Update {
-    pub(super) lease_token: String,
-    pub(super) draft: Draft,
+/// What a handler says while at work.
+pub(super) enum Word {
+    /// How far it is.
+    Progress { lease_token: String, draft: Draft },
+    /// It waits for people to decide.
+    Await { approval_id: String, answer: authorize::Answer },
 }
 
 /// What happens on this side of the connection.
 pub(super) enum Event {
     ShutdownAsked,
-    Progressed(Update),
+    Said(Word),
     /// `None` for a handler that was stopped.
     Finished(String, Option<Outcome>),
     TimeUp,
@@ -44,8 +47,8 @@ pub(super) enum Event {
 
 pub(super) struct Running {
     tasks: JoinSet<(String, Option<Outcome>)>,
-    updates: mpsc::Receiver<Update>,
-    sender: mpsc::Sender<Update>,
+    words: mpsc::Receiver<Word>,
+    sender: mpsc::Sender<Word>,
     shutdown: CancellationToken,
     shutdown_seen: bool,
     abort_grace: Duration,
@@ -55,10 +58,10 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(shutdown: CancellationToken, abort_grace: Duration) -> Self {
-        let (sender, updates) = mpsc::channel(UPDATES);
+        let (sender, words) = mpsc::channel(WORDS);
         Self {
             tasks: JoinSet::new(),
-            updates,
+            words,
             sender,
             shutdown,
             shutdown_seen: false,
@@ -67,7 +70,7 @@ impl Running {
         }
     }
 
-    pub(super) fn updates(&self) -> mpsc::Sender<Update> {
+    pub(super) fn words(&self) -> mpsc::Sender<Word> {
         self.sender.clone()
     }
 
@@ -107,7 +110,7 @@ impl Running {
                 Event::ShutdownAsked
             }
             // Never `None`: a sender is kept here.
-            Some(update) = self.updates.recv() => Event::Progressed(update),
+            Some(word) = self.words.recv() => Event::Said(word),
             Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
                 Ok((token, outcome)) => Event::Finished(token, outcome),
                 // Only an abort ends here, and whoever aborts has dropped the lease.

@@ -15,12 +15,13 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
+use super::authorize::Waits;
 use super::builder::Settings;
 use super::context::StepContext;
 use super::lease::Book;
 use super::link::Link;
 use super::outcome::StepError;
-use super::running::{Event, Running};
+use super::running::{Event, Running, Word};
 use crate::ambient;
 use crate::client::Client;
 use crate::error::{Error, Origin};
@@ -74,6 +75,7 @@ pub(super) struct Session {
     settings: Settings,
     book: Book,
     running: Running,
+    waits: Waits,
     /// Of the session to resume.
     resume_token: String,
     phase: Phase,
@@ -111,6 +113,7 @@ impl Session {
             client,
             running: Running::new(shutdown, settings.abort_grace),
             settings,
+            waits: Waits::default(),
             book: Book::default(),
             resume_token: String::new(),
             phase: Phase::Serving,
@@ -254,6 +257,7 @@ impl Session {
         }
         self.resume_token = welcome.resume_token;
         link.send(self.book.unacknowledged());
+        link.send(self.waits.all());
         // A shutdown between Hello and Welcome.
         if !matches!(self.phase, Phase::Serving) {
             link.send([Up::Credit(pb::Credit { slots: 0 })]);
@@ -333,6 +337,10 @@ impl Session {
                 self.book.drop_lease(&revoke.lease_token);
                 Vec::new()
             }
+            Some(Down::ApprovalDecided(word)) => {
+                self.waits.decided(&word);
+                Vec::new()
+            }
             Some(Down::Pong(_)) => {
                 link.pong();
                 Vec::new()
@@ -356,7 +364,7 @@ impl Session {
         self.book.enter(&token, cancel.clone());
         let refusal = match (self.phase, self.settings.handler(&assign.capability)) {
             (Phase::Serving, Some(handler)) if !full => {
-                let step = StepContext::new(assign, cancel, self.running.updates(), self.client.clone());
+                let step = StepContext::new(assign, cancel, self.running.words(), self.client.clone());
                 self.running.start(handler, step);
                 return Vec::new();
             }
@@ -384,7 +392,8 @@ impl Session {
     /// Takes what happened here; answers what is to be sent.
     fn on_event(&mut self, event: Event) -> Vec<Up> {
         let messages = match event {
-            Event::Progressed(update) => self.book.progress(&update.lease_token, update.draft),
+            Event::Said(Word::Progress { lease_token, draft }) => self.book.progress(&lease_token, draft),
+            Event::Said(Word::Await { approval_id, answer }) => vec![self.waits.enter(approval_id, answer)],
             Event::Finished(token, Some(outcome)) => self.book.finish(&token, outcome),
             Event::Finished(_, None) => Vec::new(),
             Event::ShutdownAsked => {

@@ -4,15 +4,16 @@
 //! lease alone, while it is held; the agent's key for its request makes it one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quarterdeck_core::action::Action;
 use quarterdeck_core::approval::{
     Approval, Command as Say, Effect, Origin, Parties, Phase, Redeemer, Requested, Wait,
 };
+use quarterdeck_core::canary::{Mistake, planted};
 use quarterdeck_core::policy::{Standing, suspend};
 use quarterdeck_core::task::{LeaseToken, Task};
-use quarterdeck_core::{ApprovalId, ProjectId, Refusal, SessionId, Span, StreamId};
+use quarterdeck_core::{ApprovalId, Digest, ProjectId, Refusal, SessionId, Span, StreamId};
 use quarterdeck_store::Guard;
 use tokio::sync::watch;
 
@@ -39,26 +40,45 @@ pub struct Ask {
 
 /// Who waits for approvals here.
 #[derive(Default)]
-pub(crate) struct Waits(Mutex<BTreeMap<ApprovalId, watch::Sender<u64>>>);
+pub(crate) struct Waits(Mutex<BTreeMap<ApprovalId, Waiting>>);
+
+struct Waiting {
+    wake: watch::Sender<()>,
+    /// Revision that somebody who waits has read, after subscribing.
+    seen: u64,
+}
 
 impl Waits {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ApprovalId, Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn wake(&self, id: ApprovalId) {
-        let waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(changes) = waits.get(&id) {
-            changes.send_modify(|count| *count += 1);
+        if let Some(waiting) = self.lock().get(&id) {
+            waiting.wake.send_replace(());
         }
     }
 
-    fn wait(&self, id: ApprovalId) -> watch::Receiver<u64> {
-        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waits.entry(id).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    fn wait(&self, id: ApprovalId) -> watch::Receiver<()> {
+        let mut waits = self.lock();
+        waits.entry(id).or_insert_with(|| Waiting { wake: watch::Sender::new(()), seen: 0 }).wake.subscribe()
     }
 
-    /// Approvals that are waited for; forgets those that are not.
-    fn waited(&self) -> Vec<ApprovalId> {
-        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waits.retain(|_, changes| changes.receiver_count() > 0);
-        waits.keys().copied().collect()
+    /// One of those that wait has read it. Others may have read an older one.
+    fn saw(&self, id: ApprovalId, revision: u64) {
+        if let Some(waiting) = self.lock().get_mut(&id).filter(|waiting| waiting.seen < revision) {
+            if waiting.seen > 0 {
+                waiting.wake.send_replace(());
+            }
+            waiting.seen = revision;
+        }
+    }
+
+    /// Approvals that are waited for, and what was read of them; forgets the others.
+    fn waited(&self) -> BTreeMap<ApprovalId, u64> {
+        let mut waits = self.lock();
+        waits.retain(|_, waiting| waiting.wake.receiver_count() > 0);
+        waits.iter().map(|(id, waiting)| (*id, waiting.seen)).collect()
     }
 }
 
@@ -110,48 +130,42 @@ impl Engine {
     /// Waits until an approval is not pending any more, or the time is over.
     pub async fn await_approval(&self, caller: &Principal, id: &str, wait: Span) -> Result<Approval> {
         let shared = &self.0;
-        let end = shared.time.local().plus(wait.min(WAIT_MAX));
-        let mut approval = shared.visible_approval(caller, id).await?;
-        let mut changes = shared.waits.wait(approval.id());
-        loop {
-            if approval.phase != Phase::Pending || shared.time.local() >= end {
-                return Ok(approval);
-            }
-            changes.borrow_and_update();
-            // Read once more after subscribing: a change before it woke nobody.
-            approval = shared.visible_approval(caller, id).await?;
-            if approval.phase != Phase::Pending {
-                return Ok(approval);
-            }
-            let left = end.since(shared.time.local());
+        let over = async {
             tokio::select! {
                 biased;
-                () = shared.draining.cancelled() => return Ok(approval),
-                _ = changes.changed() => {}
-                () = shared.time.sleep(left) => {}
+                () = shared.draining.cancelled() => {}
+                () = shared.time.sleep(wait.min(WAIT_MAX)) => {}
             }
-            approval = shared.visible_approval(caller, id).await?;
-        }
+        };
+        shared.decided(caller, id, over).await
     }
 
-    /// Starts a granted action: recorded when this is answered.
+    /// Starts a granted action: recorded when this is answered. `action` is what is
+    /// about to run; without it the agent runs what is answered, which is what was granted.
     pub async fn redeem_grant(
         &self,
         caller: &Principal,
         id: &str,
         lease_token: &str,
-        action: &Action,
-    ) -> Result<Approval> {
+        action: Option<&Action>,
+    ) -> Result<(Approval, Option<Action>)> {
         let shared = &self.0;
         let approval = shared.visible_approval(caller, id).await?;
-        let redeemed = self.redeem(caller, &approval, lease_token, action).await;
+        let (digest, handed_out) = match action {
+            Some(action) => (action.digest(), None),
+            None => {
+                let asked = &approval.asked;
+                (asked.digest, Some(shared.stored_action(asked.content, asked.digest).await?))
+            }
+        };
+        let redeemed = self.redeem(caller, &approval, lease_token, digest).await;
         if let Err(why) = &redeemed {
             shared.audit_refusal(caller, &approval, "redeem", why).await;
             if let Error::Refused(Refusal::ApprovalInvalid { why }) = why {
                 shared.say_to(approval.id(), Say::Invalidate { why: *why }).await?;
             }
         }
-        redeemed
+        Ok((redeemed?, handed_out))
     }
 
     async fn redeem(
@@ -159,11 +173,11 @@ impl Engine {
         caller: &Principal,
         approval: &Approval,
         lease_token: &str,
-        action: &Action,
+        digest: Digest,
     ) -> Result<Approval> {
         let shared = &self.0;
         let project = ProjectId::of(&approval.asked.project);
-        let (id, digest) = (approval.id(), action.digest());
+        let id = approval.id();
         let changed = shared
             .change_approvals(project, None, || async {
                 // Task and policy first: what is decided on holds when it is written.
@@ -230,15 +244,45 @@ impl Shared {
         Ok(Speaking { token, session, agent, task })
     }
 
+    /// An approval once it is not pending any more, or as it is when `over` ends.
+    pub(crate) async fn decided(
+        &self,
+        caller: &Principal,
+        id: &str,
+        over: impl Future<Output = ()>,
+    ) -> Result<Approval> {
+        let mut approval = self.visible_approval(caller, id).await?;
+        let mut changes = self.waits.wait(approval.id());
+        let mut over = std::pin::pin!(over);
+        while approval.phase == Phase::Pending {
+            changes.borrow_and_update();
+            // Read once more after subscribing: a change before it woke nobody.
+            approval = self.visible_approval(caller, id).await?;
+            self.waits.saw(approval.id(), approval.revision);
+            if approval.phase != Phase::Pending {
+                break;
+            }
+            tokio::select! {
+                biased;
+                _ = changes.changed() => {}
+                () = &mut over => break,
+            }
+        }
+        Ok(approval)
+    }
+
     /// Wakes who waits for approvals that moved without a hint.
-    pub(crate) async fn catch_up_waits(&self, known: &mut BTreeMap<ApprovalId, u64>) -> Result<()> {
+    pub(crate) async fn catch_up_waits(&self) -> Result<()> {
+        if planted(Mistake::DecisionUntold) {
+            return Ok(());
+        }
         let waited = self.waits.waited();
-        known.retain(|id, _| waited.binary_search(id).is_ok());
-        for ids in waited.chunks(1_000) {
+        let ids: Vec<ApprovalId> = waited.keys().copied().collect();
+        for ids in ids.chunks(1_000) {
             let streams: Vec<StreamId> = ids.iter().map(|id| id.stream()).collect();
             for (stream, head) in self.store.heads(&streams).await? {
                 let id = ApprovalId::from_uuid(stream.as_uuid());
-                if known.insert(id, head).is_some_and(|before| before != head) {
+                if waited.get(&id) != Some(&head) {
                     self.waits.wake(id);
                 }
             }

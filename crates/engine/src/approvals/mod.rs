@@ -5,6 +5,7 @@
 //! - [`change`]: changing approvals, and what follows a commit to them
 //! - [`gates`]: steps that wait for a yes before they are given to an agent
 //! - [`authorize`]: agents that ask in the middle of a step
+//! - [`told`]: agents that are told on their session
 //! - [`people`]: deciding, editing, delegating, taking back
 //! - [`look`], [`watch`]: reading and following them
 //! - [`policies`]: changing what holds
@@ -22,6 +23,7 @@ mod look;
 mod people;
 mod policies;
 mod standing;
+mod told;
 mod watch;
 
 pub use assess::Judged;
@@ -34,6 +36,7 @@ pub use watch::{ApprovalFrame, ApprovalItem, ApprovalWatch};
 pub(crate) use authorize::Waits;
 pub(crate) use gates::Gates;
 pub(crate) use standing::{StandingCache, guard, redeemable};
+pub(crate) use told::Told;
 
 /// Deadlines that are looked up beforehand.
 const SOON: quarterdeck_core::Span = quarterdeck_core::Span::from_secs(1);

@@ -44,19 +44,24 @@ pub fn approver(name: &str) -> Principal {
     }
 }
 
-/// The one approval that is pending, once there is one.
-pub async fn pending(engine: &Engine) -> Target {
-    soon("a pending approval", async {
+/// The first approval that is seen in this phase.
+async fn seen_in(engine: &Engine, wanted: Phase) -> Target {
+    let mut watch = engine.watch_approvals(&caller(), "", None, "").await.unwrap();
+    soon("an approval in its phase", async {
         loop {
-            let filter = ApprovalFilter { phases: vec![Phase::Pending], ..ApprovalFilter::default() };
-            let page = engine.list_approvals(&caller(), "", filter, 10, "").await.unwrap();
-            if let Some(approval) = page.items.first() {
+            if let ApprovalItem::Approval(approval) = watch.next().await.unwrap().unwrap().item
+                && approval.phase == wanted
+            {
                 return Target { id: approval.id(), digest: approval.asked.digest };
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     })
     .await
+}
+
+/// The one approval that is pending, once there is one.
+pub async fn pending(engine: &Engine) -> Target {
+    seen_in(engine, Phase::Pending).await
 }
 
 pub async fn decide(engine: &Engine, by: &Principal, target: Target, vote: Vote) -> Result<Phase, Error> {
@@ -241,7 +246,7 @@ async fn an_agent_asks_in_mid_step_waits_and_starts_once() {
     assert_eq!(two.engine.authorize(&caller(), ask(&script(RISKY))).await.unwrap().id(), asked.id());
     let other = one.engine.authorize(&caller(), ask(&script(HARMLESS))).await;
     assert_eq!(other.unwrap_err(), Error::RequestIdReused);
-    let early = one.engine.redeem_grant(&caller(), &id, &lease, &script(RISKY)).await;
+    let early = one.engine.redeem_grant(&caller(), &id, &lease, Some(&script(RISKY))).await;
     assert_eq!(early.unwrap_err(), Error::Refused(Refusal::ApprovalPending));
 
     let waiting = one.engine.clone();
@@ -254,11 +259,12 @@ async fn an_agent_asks_in_mid_step_waits_and_starts_once() {
     approve(&two.engine, target).await;
     assert_eq!(soon("the waiting agent", waiter).await.unwrap(), Phase::Granted);
 
-    let else_ = two.engine.redeem_grant(&caller(), &id, &lease, &script(HARMLESS)).await;
+    let else_ = two.engine.redeem_grant(&caller(), &id, &lease, Some(&script(HARMLESS))).await;
     assert!(matches!(else_, Err(Error::Refused(Refusal::DigestMismatch { .. }))), "{else_:?}");
     for engine in [&two.engine, &one.engine] {
-        let redeemed = engine.redeem_grant(&caller(), &id, &lease, &script(RISKY)).await.unwrap();
-        assert_eq!(redeemed.phase, Phase::Redeemed);
+        let (redeemed, handed_out) =
+            engine.redeem_grant(&caller(), &id, &lease, Some(&script(RISKY))).await.unwrap();
+        assert_eq!((redeemed.phase, handed_out), (Phase::Redeemed, None));
     }
     let seen = vec![Effect { kind: "delete".into(), target: "/home/agent/.ssh/id_ed25519".into() }];
     let reported = one.engine.report_effects(&caller(), &id, seen.clone(), 0).await.unwrap();
@@ -285,14 +291,9 @@ async fn what_an_agent_asked_for_ends_with_its_lease() {
     let target = Target { id: asked.id(), digest: asked.asked.digest };
     approve(engine, target).await;
     engine.cancel_task(&caller(), &task.id.to_string(), "", String::new(), None).await.unwrap();
-    let late = engine.redeem_grant(&caller(), &target.id.to_string(), &lease, &script(RISKY)).await;
+    let late = engine.redeem_grant(&caller(), &target.id.to_string(), &lease, Some(&script(RISKY))).await;
     assert_eq!(late.unwrap_err(), Error::Refused(Refusal::LeaseStale));
-    soon("the end of the approval", async {
-        while phase(engine, target).await != Phase::Canceled {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    assert_eq!(seen_in(engine, Phase::Canceled).await.id, target.id);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

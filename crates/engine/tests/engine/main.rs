@@ -10,4 +10,5 @@ mod faults;
 mod notifications;
 mod races;
 mod sessions;
+mod told;
 mod watches;

@@ -2,14 +2,16 @@
 
 use quarterdeck_api::errors::v1::Reason;
 use quarterdeck_api::orchestration::v1 as pb;
+use quarterdeck_core::approval::Approval;
 use quarterdeck_core::task::{Partial, Report};
 use quarterdeck_core::{Payload, Span};
+use quarterdeck_engine::Error;
 use quarterdeck_engine::session::{
     Acquired, Assignment, CALLED_LEASE, Down, GoAwayCause, Hello, Poll, RejectReason, RevokeCause, Up, Word,
 };
 
 use super::payload::{self, Room, Stored};
-use super::{action, int32, time};
+use super::{action, approvals, int32, time};
 use crate::status::{Failure, Fault};
 
 /// The first message of a session.
@@ -64,6 +66,7 @@ pub fn up(wire: pb::SessionRequest) -> Result<Up, Failure> {
         Some(Message::Refuse(word)) => {
             Up::Refuse { token: word.lease_token, number: word.number, message: word.message }
         }
+        Some(Message::AwaitApproval(word)) => Up::AwaitApproval(word.approval_id),
         Some(Message::Ping(pb::Ping {})) => Up::Ping,
         Some(Message::Bye(pb::Bye {})) => Up::Bye,
         Some(Message::Hello(_)) => {
@@ -92,6 +95,7 @@ pub fn down(down: Down) -> Result<pb::SessionResponse, Failure> {
             Message::Reject(pb::Reject { lease_token: token, number, reason: reject_reason(reason), message })
         }
         Down::Revoke { token, cause } => Message::Revoke(revoke(token, cause)),
+        Down::ApprovalDecided { id, approval } => Message::ApprovalDecided(approval_decided(id, approval)?),
         Down::Pong => Message::Pong(pb::Pong {}),
         Down::GoAway { cause, deadline } => Message::GoAway(pb::GoAway {
             cause: go_away_cause(cause).into(),
@@ -166,6 +170,21 @@ pub fn fail(wire: pb::FailStepRequest) -> (String, Word) {
     (wire.lease_token, word)
 }
 
+/// What cannot be waited for is said so; any other failure ends the session.
+fn approval_decided(
+    approval_id: String,
+    approval: Result<Box<Approval>, Error>,
+) -> Result<pb::ApprovalDecided, Failure> {
+    let (approval, reason) = match approval {
+        Ok(approval) => (Some(approvals::to_wire(&approval)), None),
+        Err(Error::NotFound(_)) => (None, Some(Reason::ApprovalNotFound)),
+        Err(Error::LimitReached { .. }) => (None, Some(Reason::LimitReached)),
+        Err(error) => return Err(error.into()),
+    };
+    let reason = reason.map(reason_name).unwrap_or_default();
+    Ok(pb::ApprovalDecided { approval_id, approval, reason })
+}
+
 fn revoke(token: String, cause: RevokeCause) -> pb::Revoke {
     pb::Revoke { lease_token: token, cause: revoke_cause(cause).into() }
 }
@@ -205,6 +224,10 @@ fn reject_reason(reason: RejectReason) -> String {
         RejectReason::FieldsInvalid => Reason::FieldsInvalid,
         RejectReason::TokenInvalid | RejectReason::Refused => Reason::SessionProtocol,
     };
+    reason_name(reason)
+}
+
+fn reason_name(reason: Reason) -> String {
     reason.as_str_name().trim_start_matches("REASON_").to_owned()
 }
 
@@ -229,7 +252,6 @@ const fn go_away_cause(cause: GoAwayCause) -> pb::GoAwayCause {
 mod tests {
     use super::*;
     use pb::session_request::Message;
-    use quarterdeck_engine::Error;
 
     fn request(message: Option<Message>) -> pb::SessionRequest {
         pb::SessionRequest { message }

@@ -73,12 +73,16 @@ impl GateService for Gates {
     ) -> Answer<pb::RedeemGrantResponse> {
         let caller = caller(&request)?;
         let wire = request.into_inner();
-        let action = action::from_wire("action", wire.action).map_err(Failure::from)?;
-        let redeemed = self.0.redeem_grant(&caller, &wire.approval_id, &wire.lease_token, &action).await;
-        let approval = redeemed.map_err(Failure::from)?;
-        let idempotency_key = approval.id().to_string();
-        let approval = Some(approvals::to_wire(&approval));
-        Ok(Response::new(pb::RedeemGrantResponse { approval, idempotency_key }))
+        let runs = wire.action.map(|action| action::from_wire("action", Some(action))).transpose();
+        let runs = runs.map_err(Failure::from)?;
+        let redeemed =
+            self.0.redeem_grant(&caller, &wire.approval_id, &wire.lease_token, runs.as_ref()).await;
+        let (approval, handed_out) = redeemed.map_err(Failure::from)?;
+        Ok(Response::new(pb::RedeemGrantResponse {
+            idempotency_key: approval.id().to_string(),
+            approval: Some(approvals::to_wire(&approval)),
+            action: handed_out.map(action::to_wire),
+        }))
     }
 
     async fn report_effects(

@@ -1,6 +1,9 @@
 //! What agents ask for in the middle of a step, and start once it is granted. Some start
 //! other bytes, some with a lease that is over, most at two replicas at once.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use futures::future::BoxFuture;
 use quarterdeck_core::approval::{Approval, Effect, Phase};
 use quarterdeck_core::{Action, ApprovalId, Span};
@@ -18,8 +21,66 @@ use crate::world::{self, World};
 const TRIES: u32 = 4;
 /// Times that it waits for people.
 const WAITS: u32 = 20;
+/// Microseconds within which an agent must be told what it asked for on its session.
+const TOLD_WITHIN: i64 = 5_000_000;
+
+/// What an agent waits for on its session.
+#[derive(Clone, Default)]
+pub(super) struct Desk(Arc<Mutex<BTreeMap<String, Wish>>>);
+
+#[derive(Clone, Copy, Default)]
+struct Wish {
+    /// When the session that it has now was asked.
+    said_at: Option<i64>,
+    told: Option<Phase>,
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Wish>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection is gone, and what it was asked for.
+    pub fn leave(&self) {
+        self.lock().values_mut().for_each(|wish| wish.said_at = None);
+    }
+
+    /// What the session is to be asked for; taken as said.
+    pub fn take(&self, now: i64) -> Vec<String> {
+        let mut wishes = self.lock();
+        let open = wishes.iter_mut().filter(|(_, wish)| wish.said_at.is_none() && wish.told.is_none());
+        open.map(|(id, wish)| {
+            wish.said_at = Some(now);
+            id.clone()
+        })
+        .collect()
+    }
+
+    /// The session tells.
+    pub fn tell(&self, id: &str, phase: Phase) {
+        if let Some(wish) = self.lock().get_mut(id) {
+            wish.told = Some(phase);
+        }
+    }
+}
 
 impl Agent {
+    /// Its session tells what became of an approval.
+    pub(super) fn told(&self, id: String, approval: Result<Box<Approval>, Error>) {
+        let agent = self.index;
+        match approval {
+            Ok(approval) => {
+                self.desk.tell(&id, approval.phase);
+                let phase = approval.phase;
+                self.world.history.record(Fact::Told { agent, approval: id, phase });
+            }
+            Err(error) => {
+                let why = format!("{id}: {error:?}");
+                self.world.history.record(Fact::Baffled { agent, why });
+            }
+        }
+    }
+
     /// Asks for a yes, in some steps.
     pub(super) fn ask(&mut self, assignment: &Assignment) {
         let token = assignment.token.clone();
@@ -32,7 +93,8 @@ impl Agent {
         let action = workload::action(dice.chance(0.2), dice.seed());
         // An assignment may be told again, and what is asked for then is something else.
         let key = format!("act-{}", dice.seed());
-        let asking = Asking { world, agent, dice, token, other, key, action };
+        let desk = self.desk.clone();
+        let asking = Asking { world, agent, dice, desk, token, other, key, action };
         self.world.executor.spawn(self.world.people, Box::pin(asking.through()));
     }
 }
@@ -41,6 +103,7 @@ struct Asking {
     world: World,
     agent: usize,
     dice: Dice,
+    desk: Desk,
     token: String,
     /// Another lease of the same agent.
     other: String,
@@ -64,6 +127,9 @@ impl Asking {
             })
             .await;
         let Some(mut approval) = asked else { return };
+        if approval.phase == Phase::Pending && self.dice.chance(0.5) {
+            self.listen(approval.id()).await;
+        }
         for _ in 0..WAITS {
             if approval.phase != Phase::Pending {
                 break;
@@ -79,6 +145,42 @@ impl Asking {
             // Two at once; whatever the one is told, the other may have it.
             futures::future::join(self.start(approval.id()), self.start(approval.id())).await;
         }
+    }
+
+    /// Waits on the agent's session. Whoever is not told there in time, though nothing
+    /// is broken any more, was forgotten.
+    async fn listen(&self, id: ApprovalId) {
+        let name = id.to_string();
+        self.desk.lock().insert(name.clone(), Wish::default());
+        let mut decided: Option<(i64, Option<i64>)> = None;
+        for _ in 0..4 * WAITS {
+            self.world.executor.sleep(self.dice.millis(200, 300)).await;
+            let Some(wish) = self.desk.lock().get(&name).copied() else { return };
+            let now = self.world.executor.now();
+            if wish.told.is_some() || (wish.said_at.is_none() && !self.world.healed()) {
+                break;
+            }
+            if let Some((since, said_at)) = decided {
+                let same = said_at.is_some() && said_at == wish.said_at;
+                if same && now - since > TOLD_WITHIN {
+                    let why = format!("nothing of {name}, which is not pending any more");
+                    self.world.history.record(Fact::Baffled { agent: self.agent, why });
+                    break;
+                }
+                decided = same.then_some((since, said_at));
+            } else if self.world.healed() {
+                let ended = self.peek(id).await.is_some_and(|now| now.phase != Phase::Pending);
+                decided = ended.then_some((now, wish.said_at));
+            }
+        }
+        self.desk.lock().remove(&name);
+    }
+
+    async fn peek(&self, id: ApprovalId) -> Option<Approval> {
+        self.insist(move |engine: Engine| {
+            Box::pin(async move { engine.await_approval(&world::agent(), &id.to_string(), Span::ZERO).await })
+        })
+        .await
     }
 
     async fn wait(&self, id: ApprovalId) -> Option<Approval> {
@@ -101,7 +203,7 @@ impl Asking {
             .insist(move |engine: Engine| {
                 let (lease, bytes) = (lease.clone(), bytes.clone());
                 Box::pin(async move {
-                    engine.redeem_grant(&world::agent(), &id.to_string(), &lease, &bytes).await
+                    engine.redeem_grant(&world::agent(), &id.to_string(), &lease, Some(&bytes)).await
                 })
             })
             .await;

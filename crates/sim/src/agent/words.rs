@@ -46,7 +46,9 @@ impl Agent {
     /// Says what is due. False when the connection is.
     pub(super) fn work(&mut self, now: i64, connection: &Connection) -> bool {
         let words = self.hands.due(now, self.world.healed());
-        words.into_iter().all(|(token, number, word)| self.say(&token, number, word, connection))
+        let said = words.into_iter().all(|(token, number, word)| self.say(&token, number, word, connection));
+        let mut wishes = self.desk.take(now).into_iter();
+        said && wishes.all(|id| connection.up.try_send(Up::AwaitApproval(id)).is_ok())
     }
 
     /// Says again whatever was not acknowledged.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quarterdeck_core::Timestamp;
-use quarterdeck_core::approval::{Event, Grantor, Requested, Verdict, Vote, Wait};
+use quarterdeck_core::approval::{Event, Grantor, Phase, Requested, Verdict, Vote, Wait};
 use quarterdeck_core::policy;
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::LeaseToken;
@@ -85,9 +85,36 @@ fn told(evidence: &Evidence) -> Vec<String> {
             });
             (!recorded).then(|| format!("{approval}: agent {agent} starts {ran}, which is not recorded"))
         }
+        Fact::Told { agent, approval, phase } => {
+            let log = evidence.approvals.get(approval)?;
+            let came = log.events.iter().any(|(_, event)| came_to(&event.event) == Some(*phase));
+            (!came).then(|| {
+                format!("{approval}: agent {agent} was told that it is {phase:?}, which it never was")
+            })
+        }
         _ => None,
     });
     told.collect()
+}
+
+/// The phase that an event ends waiting with.
+fn came_to(event: &Event) -> Option<Phase> {
+    Some(match event {
+        Event::Granted { .. } => Phase::Granted,
+        Event::Denied { .. } => Phase::Denied,
+        Event::Redeemed { .. } => Phase::Redeemed,
+        Event::Expired => Phase::Expired,
+        Event::Withdrawn { .. } => Phase::Withdrawn,
+        Event::Superseded { .. } => Phase::Superseded,
+        Event::Invalidated { .. } => Phase::Invalidated,
+        Event::Revoked { .. } => Phase::Revoked,
+        Event::Canceled => Phase::Canceled,
+        Event::Requested(_)
+        | Event::Voted { .. }
+        | Event::Delegated { .. }
+        | Event::Escalated { .. }
+        | Event::Reported { .. } => return None,
+    })
 }
 
 /// Every start of a step with an action used up exactly one yes.
