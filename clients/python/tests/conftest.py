@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
+import grpc
 import pytest
 
 from quarterdeck import Client, Worker
+from quarterdeck.operations.v1 import key_service_pb2
+from quarterdeck.operations.v1.key_service_pb2_grpc import KeyServiceStub
+from quarterdeck.options.v1 import options_pb2
 from quarterdeck.testing import Server
 
 
@@ -20,6 +24,12 @@ class Running(Protocol):
     def __call__(
         self, worker: Worker, client: Client | None = None
     ) -> AbstractAsyncContextManager[asyncio.Task[str]]: ...
+
+
+class Person(Protocol):
+    """Makes clients of people who may decide on what others ask for."""
+
+    async def __call__(self, name: str) -> Client: ...
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +42,23 @@ def server() -> Iterator[Server]:
 async def client(server: Server) -> AsyncIterator[Client]:
     async with server.client() as client:
         yield client
+
+
+@pytest.fixture
+async def person(server: Server) -> AsyncIterator[Person]:
+    async with AsyncExitStack() as clients:
+        channel = grpc.aio.insecure_channel(server.address.removeprefix("http://"))
+        await clients.enter_async_context(channel)
+
+        async def create(name: str) -> Client:
+            request = key_service_pb2.CreateKeyRequest(
+                display_name=name, person=name, roles=[options_pb2.ROLE_APPROVER], all_projects=True
+            )
+            metadata = (("authorization", f"Bearer {server.api_key}"),)
+            made = await KeyServiceStub(channel).CreateKey(request, metadata=metadata)
+            return await clients.enter_async_context(Client(server.address, made.secret))
+
+        yield create
 
 
 @pytest.fixture

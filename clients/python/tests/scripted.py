@@ -1,4 +1,4 @@
-"""A server whose side of a session is written by the test."""
+"""A server whose side of a session is written by the test, and a gate that does as it is told."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
 from quarterdeck import Client
+from quarterdeck.approvals.v1 import action_pb2, approval_pb2, gate_service_pb2
+from quarterdeck.approvals.v1.gate_service_pb2_grpc import (
+    GateServiceServicer,
+    add_GateServiceServicer_to_server,
+)
 from quarterdeck.orchestration.v1 import worker_service_pb2 as pb
 from quarterdeck.orchestration.v1.worker_service_pb2_grpc import (
     WorkerServiceServicer,
@@ -67,8 +72,16 @@ class Stream:
             )
         )
 
-    def assign(self, token: str, capability: str = "work") -> None:
-        self.send(assign=pb.Assign(lease_token=token, capability=capability, attempt=1, step_key="a"))
+    def assign(self, token: str, capability: str = "work", *, progress_timeout: float | None = None) -> None:
+        assign = pb.Assign(lease_token=token, capability=capability, attempt=1, step_key="a")
+        if progress_timeout is not None:
+            assign.progress_timeout.FromNanoseconds(int(progress_timeout * 1e9))
+        self.send(assign=assign)
+
+    def decide(self, approval_id: str, state: approval_pb2.ApprovalState, **more: Any) -> None:
+        """Tells what became of an approval."""
+        approval = approval_pb2.Approval(id=approval_id, state=state, **more)
+        self.send(approval_decided=pb.ApprovalDecided(approval_id=approval_id, approval=approval))
 
     def fail(self, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE, reason: str = "DRAINING") -> None:
         """Ends the stream with an error of the server."""
@@ -93,6 +106,33 @@ class Stream:
             await self._context.abort(code, "scripted")
 
 
+class ScriptedGate(GateServiceServicer):
+    """Answers every request with an approval of its own, `apr_1`, `apr_2` and so on by its key."""
+
+    def __init__(self) -> None:
+        self.verdict = approval_pb2.APPROVAL_STATE_PENDING
+        self.edited = action_pb2.Action()
+        """What is started where the agent does not say what it runs."""
+        self.asked: list[gate_service_pb2.AuthorizeRequest] = []
+        self.started: list[gate_service_pb2.RedeemGrantRequest] = []
+
+    async def Authorize(  # the contract's name
+        self, request: gate_service_pb2.AuthorizeRequest, context: Any
+    ) -> gate_service_pb2.AuthorizeResponse:
+        self.asked.append(request)
+        approval = approval_pb2.Approval(id=f"apr_{request.request_key}", state=self.verdict)
+        return gate_service_pb2.AuthorizeResponse(approval=approval)
+
+    async def RedeemGrant(  # the contract's name
+        self, request: gate_service_pb2.RedeemGrantRequest, context: Any
+    ) -> gate_service_pb2.RedeemGrantResponse:
+        self.started.append(request)
+        answer = gate_service_pb2.RedeemGrantResponse(idempotency_key=f"once {request.approval_id}")
+        if not request.HasField("action"):
+            answer.action.CopyFrom(self.edited)
+        return answer
+
+
 class ScriptedServer(WorkerServiceServicer):
     """Accepts sessions for a test to answer."""
 
@@ -101,6 +141,7 @@ class ScriptedServer(WorkerServiceServicer):
         self._opened: list[Stream] = []
         self._server = grpc.aio.server()
         self._port = 0
+        self.gate = ScriptedGate()
 
     async def Session(  # the contract's name
         self, requests: AsyncIterator[pb.SessionRequest], context: Any
@@ -125,6 +166,7 @@ class ScriptedServer(WorkerServiceServicer):
 
     async def __aenter__(self) -> ScriptedServer:
         add_WorkerServiceServicer_to_server(self, self._server)
+        add_GateServiceServicer_to_server(self.gate, self._server)
         self._port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
         return self

@@ -9,13 +9,15 @@ from typing import Any, Literal, TypedDict, Union
 
 import grpc
 import pytest
+from google.protobuf import json_format
 
-from quarterdeck import Client, InputError, Payload, QuarterdeckError, StepFailed, Worker
+from quarterdeck import Action, Client, InputError, Payload, QuarterdeckError, Step, StepFailed, Worker
 from quarterdeck._backoff import Backoff
 from quarterdeck._channel import Target
 from quarterdeck._durations import from_proto, to_proto
 from quarterdeck._plan import plan_to_proto
 from quarterdeck._typed import Reader, to_payload
+from quarterdeck.approvals.v1 import action_pb2
 from quarterdeck.type.v1 import payload_pb2
 from quarterdeck.worker._outcome import Draft, Failed, completed, raised, word
 
@@ -145,6 +147,54 @@ def test_durations_are_exact_to_the_nanosecond() -> None:
 def test_a_dict_that_is_no_plan_is_refused_here() -> None:
     with pytest.raises(ValueError, match="not a plan"):
         plan_to_proto({"steps": [{"kee": "a"}]})
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        (Action.command("ls | wc", cwd="/srv"), {"command": {"script": "ls | wc", "cwd": "/srv"}}),
+        (
+            Action.command(["ls", "-l"], environment_names=["HOME"]),
+            {"command": {"argv": ["ls", "-l"], "environment_names": ["HOME"]}},
+        ),
+        (
+            Action.file("a", "move", destination="b"),
+            {"file": {"path": "a", "operation": "FILE_OPERATION_MOVE", "destination": "b"}},
+        ),
+        (Action.code("python", "1 + 1"), {"code": {"language": "python", "source": "1 + 1"}}),
+        (Action.sql("SELECT 1", "sqlite"), {"sql": {"text": "SELECT 1", "dialect": "sqlite"}}),
+        (
+            Action.http("POST", "https://a.example", {"Accept": "*/*"}, "{}"),
+            {
+                "http": {
+                    "method": "POST",
+                    "url": "https://a.example",
+                    "headers": [{"name": "Accept", "value": "*/*"}],
+                    "body": "{}",
+                }
+            },
+        ),
+        (Action.git("push", "origin", cwd="a"), {"git": {"arguments": ["push", "origin"], "cwd": "a"}}),
+        (
+            Action.workflow("ci.yml", "write", "on: push"),
+            {"workflow": {"name": "ci.yml", "operation": "FILE_OPERATION_WRITE", "definition": "on: push"}},
+        ),
+        (
+            Action.tool("mail", {"to": "Jörg", "n": 1.0}),
+            {"tool": {"name": "mail", "arguments_json": '{"to": "Jörg", "n": 1.0}'}},
+        ),
+        (Action.tool("clock"), {"tool": {"name": "clock"}}),
+    ],
+)
+def test_actions_say_exactly_what_was_given(action: action_pb2.Action, expected: dict[str, Any]) -> None:
+    assert json_format.MessageToDict(action, preserving_proto_field_name=True) == expected
+
+
+def test_a_plan_carries_the_action_that_a_step_declares() -> None:
+    action = Action.git("push")
+    steps = plan_to_proto([Step("free", "work"), Step("gated", "work", action=action)]).steps
+    assert [step.HasField("action") for step in steps] == [False, True]
+    assert steps[1].action == action
 
 
 @pytest.mark.parametrize(

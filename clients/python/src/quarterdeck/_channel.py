@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import grpc
 import grpc.aio
 
+from quarterdeck.approvals.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from quarterdeck.approvals.v1.gate_service_pb2_grpc import GateServiceStub
 from quarterdeck.orchestration.v1.agent_service_pb2_grpc import AgentServiceStub
 from quarterdeck.orchestration.v1.task_service_pb2_grpc import TaskServiceStub
 from quarterdeck.orchestration.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -85,6 +87,8 @@ class Stubs:
         self.tasks = TaskServiceStub(channel)
         self.worker = WorkerServiceStub(channel)
         self.agents = AgentServiceStub(channel)
+        self.approvals = ApprovalServiceStub(channel)
+        self.gate = GateServiceStub(channel)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The client: tasks from creation to end.
+"""The client: tasks from creation to end, and deciding on what agents ask for.
 
 Invariant: every mutation carries a request id, and repetitions of a call carry the
 same one, so that a lost answer never does a thing twice.
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Union
 
 import grpc
 import grpc.aio
@@ -30,12 +30,15 @@ from quarterdeck._channel import (
 from quarterdeck._errors import QuarterdeckError, from_rpc, transport_error
 from quarterdeck._payload import Payload
 from quarterdeck._plan import PlanLike, plan_to_proto
-from quarterdeck._watch import Watch, task_source, tasks_source
+from quarterdeck._watch import ApprovalFrame, Frame, Watch, approvals_source, task_source, tasks_source
+from quarterdeck.approvals.v1 import action_pb2, approval_pb2, approval_service_pb2
 from quarterdeck.orchestration.v1 import agent_service_pb2, task_pb2, task_service_pb2
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 View = Literal["basic", "full"]
+Shown = Union[approval_pb2.Approval, tuple[str, bytes]]
+"""An approval with the action that was looked at: as it was read, or its id and digest."""
 
 _VIEWS = {"basic": task_service_pb2.TASK_VIEW_BASIC, "full": task_service_pb2.TASK_VIEW_FULL}
 
@@ -188,12 +191,12 @@ class Client:
             if not request.page_token:
                 return
 
-    def watch_task(self, task_id: str, *, resume_after: str = "") -> Watch:
+    def watch_task(self, task_id: str, *, resume_after: str = "") -> Watch[Frame]:
         """Follows a task to its end: a snapshot, then every event once and in order.
 
         The watch outlives its connections. With the cursor of an earlier frame it goes on after that.
         """
-        return Watch(self, task_source(task_id), resume_after, task_id)
+        return Watch(self, task_source(task_id), resume_after)
 
     def watch_tasks(
         self,
@@ -202,12 +205,12 @@ class Client:
         labels: Mapping[str, str] | None = None,
         include_steps: bool = False,
         resume_after: str = "",
-    ) -> Watch:
+    ) -> Watch[Frame]:
         """Follows all tasks of a project; never ends by itself."""
         request = task_service_pb2.WatchTasksRequest(
             project=project, labels=dict(labels or {}), include_steps=include_steps
         )
-        return Watch(self, tasks_source(request), resume_after, None)
+        return Watch(self, tasks_source(request), resume_after)
 
     async def wait_for_task(self, task_id: str, *, timeout: float | None = None) -> task_pb2.Task:
         """Waits until a task has ended and answers it with payloads.
@@ -234,6 +237,95 @@ class Client:
                 output = Payload(alone.steps[0].output)
             found[step.key] = output.value()
         return found
+
+    # Approvals
+
+    async def get_approval(self, approval_id: str) -> approval_service_pb2.GetApprovalResponse:
+        """Reads an approval, with the preview that people are to be shown of its action."""
+        request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id)
+        return await self.call(lambda stubs: stubs.approvals.GetApproval, request)
+
+    async def list_approvals(
+        self,
+        *,
+        project: str = "",
+        states: Iterable[approval_pb2.ApprovalState] = (),
+        min_level: approval_pb2.RiskLevel = approval_pb2.RISK_LEVEL_UNSPECIFIED,
+        task_id: str = "",
+        agent: str = "",
+        page_size: int = 0,
+    ) -> AsyncIterator[approval_pb2.Approval]:
+        """The approvals of one project, newest first, without findings; pages are fetched as needed."""
+        approval_filter = approval_service_pb2.ApprovalFilter(
+            states=list(states), min_level=min_level, task_id=task_id, agent=agent
+        )
+        request = approval_service_pb2.ListApprovalsRequest(
+            project=project, filter=approval_filter, page_size=page_size
+        )
+        while True:
+            page = await self.call(lambda stubs: stubs.approvals.ListApprovals, request)
+            for approval in page.approvals:
+                yield approval
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def approve(
+        self, *approvals: Shown, comment: str = "", request_id: str | None = None
+    ) -> list[approval_pb2.Approval]:
+        """Says yes to exactly these, all or none: approvals as they were read, or ids and digests.
+
+        A yes counts for the action that was shown: DIGEST_MISMATCH where it is another by now.
+        """
+        return await self._decide(approval_pb2.VOTE_APPROVE, approvals, comment, request_id)
+
+    async def deny(
+        self, *approvals: Shown, comment: str = "", request_id: str | None = None
+    ) -> list[approval_pb2.Approval]:
+        """Says no to exactly these, all or none; as `approve`."""
+        return await self._decide(approval_pb2.VOTE_DENY, approvals, comment, request_id)
+
+    async def _decide(
+        self, vote: approval_pb2.Vote, approvals: Iterable[Shown], comment: str, request_id: str | None
+    ) -> list[approval_pb2.Approval]:
+        targets = [
+            approval_service_pb2.DecisionTarget(approval_id=approval_id, digest=digest)
+            for approval_id, digest in map(_shown, approvals)
+        ]
+        request = approval_service_pb2.DecideApprovalsRequest(
+            targets=targets, vote=vote, comment=comment, request_id=_request_id(request_id)
+        )
+        response = await self.call(lambda stubs: stubs.approvals.DecideApprovals, request)
+        return list(response.approvals)
+
+    async def edit_approval(
+        self, approval: Shown, action: action_pb2.Action, *, comment: str = "", request_id: str | None = None
+    ) -> approval_pb2.Approval:
+        """Replaces the action of a pending approval; answers the new approval, which others decide on."""
+        approval_id, digest = _shown(approval)
+        request = approval_service_pb2.EditApprovalRequest(
+            approval_id=approval_id,
+            digest=digest,
+            action=action,
+            comment=comment,
+            request_id=_request_id(request_id),
+        )
+        response = await self.call(lambda stubs: stubs.approvals.EditApproval, request)
+        return response.approval
+
+    def watch_approvals(
+        self,
+        *,
+        project: str = "",
+        min_level: approval_pb2.RiskLevel = approval_pb2.RISK_LEVEL_UNSPECIFIED,
+        resume_after: str = "",
+    ) -> Watch[ApprovalFrame]:
+        """Follows the approvals of a project: the pending ones, then every change; never ends by itself.
+
+        A connection that breaks among the pending ones starts them again.
+        """
+        request = approval_service_pb2.WatchApprovalsRequest(project=project, min_level=min_level)
+        return Watch(self, approvals_source(request), resume_after)
 
     # Agents
 
@@ -294,6 +386,12 @@ class Client:
 
 def _request_id(given: str | None) -> str:
     return uuid.uuid4().hex if given is None else given
+
+
+def _shown(approval: Shown) -> tuple[str, bytes]:
+    if isinstance(approval, approval_pb2.Approval):
+        return approval.id, approval.digest
+    return approval
 
 
 def _timestamp(moment: datetime) -> Timestamp:

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 
 from quarterdeck._durations import Seconds, to_proto
 from quarterdeck._typed import to_payload
+from quarterdeck.approvals.v1 import action_pb2
 from quarterdeck.orchestration.v1 import plan_pb2
 
 
@@ -57,6 +58,8 @@ class Step:
     timeouts: Timeouts | None = None
     priority: int = 0
     """0 to 9; where agents are short, higher goes first."""
+    action: action_pb2.Action | None = None
+    """What the step will do, if that needs a yes before it is given to an agent; see `Action`."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ def plan_to_proto(plan: PlanLike) -> plan_pb2.Plan:
 
 def _step(step: Step) -> plan_pb2.PlanStep:
     message = plan_pb2.PlanStep(
-        key=step.key, capability=step.capability, after=list(step.after), priority=step.priority
+        key=step.key,
+        capability=step.capability,
+        after=list(step.after),
+        priority=step.priority,
+        action=step.action,
     )
     if step.input is not None:
         message.input.CopyFrom(to_payload(step.input).proto)

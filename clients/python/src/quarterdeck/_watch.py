@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
 import grpc
 import grpc.aio
@@ -20,6 +20,7 @@ import grpc.aio
 from quarterdeck._backoff import Backoff
 from quarterdeck._channel import Stubs
 from quarterdeck._errors import QuarterdeckError, from_rpc, transport_error
+from quarterdeck.approvals.v1 import approval_pb2, approval_service_pb2
 from quarterdeck.orchestration.v1 import task_pb2, task_service_pb2
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 _FAILURES_UNTIL_FRESH = 3
 
-_Raw = Union[task_service_pb2.WatchTaskResponse, task_service_pb2.WatchTasksResponse]
-Source = Callable[[Stubs, str, Any], Any]
+_Tasks = Union[task_service_pb2.WatchTaskResponse, task_service_pb2.WatchTasksResponse]
+F = TypeVar("F")
+R = TypeVar("R", task_service_pb2.WatchTasksRequest, approval_service_pb2.WatchApprovalsRequest)
 
 
 @dataclass(frozen=True)
@@ -48,42 +50,98 @@ class Frame:
         return (self.event.WhichOneof("kind") or "") if self.event is not None else "snapshot"
 
 
+@dataclass(frozen=True)
+class ApprovalFrame:
+    """An approval as it is after a change; heartbeats are not shown."""
+
+    cursor: str
+    """Where to resume after this frame; empty for those that were pending at the start."""
+    approval: approval_pb2.Approval
+
+
+@dataclass(frozen=True)
+class Source(Generic[F]):
+    """What is followed."""
+
+    open: Callable[[Stubs, str, Any], Any]
+    """Its stream after a cursor, with a credential."""
+    read: Callable[[Any], F | None]
+    """What an answer carries; `None` for a heartbeat."""
+    is_last: Callable[[F], bool] = lambda frame: False
+    """True for the frame after which nothing more can come."""
+    task_id: str | None = None
+    """The task that it ends with."""
+
+
 def is_ended(task: task_pb2.Task) -> bool:
     """True for a task that does not change any more."""
     return task.state not in (task_pb2.TASK_STATE_UNSPECIFIED, task_pb2.TASK_STATE_RUNNING)
 
 
-def task_source(task_id: str) -> Source:
-    """The stream of one task."""
-    return lambda stubs, cursor, metadata: stubs.tasks.WatchTask(
-        task_service_pb2.WatchTaskRequest(task_id=task_id, resume_after=cursor), metadata=metadata
-    )
+def _task_frame(raw: _Tasks) -> Frame | None:
+    kind = raw.WhichOneof("frame")
+    if kind is None:
+        return None
+    if kind == "snapshot":
+        return Frame(raw.cursor, snapshot=raw.snapshot)
+    return Frame(raw.cursor, event=raw.event)
 
 
-def tasks_source(request: task_service_pb2.WatchTasksRequest) -> Source:
-    """The stream of a project."""
+def _ends_task(frame: Frame) -> bool:
+    if frame.event is not None:
+        return frame.event.HasField("task_ended")
+    return frame.snapshot is not None and is_ended(frame.snapshot)
+
+
+def task_source(task_id: str) -> Source[Frame]:
+    """One task, to its end."""
 
     def open_stream(stubs: Stubs, cursor: str, metadata: Any) -> Any:
-        again = task_service_pb2.WatchTasksRequest()
-        again.CopyFrom(request)
-        again.resume_after = cursor
-        return stubs.tasks.WatchTasks(again, metadata=metadata)
+        request = task_service_pb2.WatchTaskRequest(task_id=task_id, resume_after=cursor)
+        return stubs.tasks.WatchTask(request, metadata=metadata)
 
-    return open_stream
+    return Source(open_stream, _task_frame, _ends_task, task_id)
 
 
-class Watch(AsyncIterator[Frame]):
+def tasks_source(request: task_service_pb2.WatchTasksRequest) -> Source[Frame]:
+    """The tasks of a project."""
+
+    def open_stream(stubs: Stubs, cursor: str, metadata: Any) -> Any:
+        return stubs.tasks.WatchTasks(_after(request, cursor), metadata=metadata)
+
+    return Source(open_stream, _task_frame)
+
+
+def approvals_source(request: approval_service_pb2.WatchApprovalsRequest) -> Source[ApprovalFrame]:
+    """The approvals of a project."""
+
+    def open_stream(stubs: Stubs, cursor: str, metadata: Any) -> Any:
+        return stubs.approvals.WatchApprovals(_after(request, cursor), metadata=metadata)
+
+    def read(raw: approval_service_pb2.WatchApprovalsResponse) -> ApprovalFrame | None:
+        return ApprovalFrame(raw.cursor, raw.approval) if raw.HasField("approval") else None
+
+    return Source(open_stream, read)
+
+
+def _after(request: R, cursor: str) -> R:
+    again = type(request)()
+    again.CopyFrom(request)
+    again.resume_after = cursor
+    return again
+
+
+class Watch(AsyncIterator[F]):
     """The frames of a watch: `async for frame in watch`. Close it, or use it as `async with`, where
     it is left before its end."""
 
-    def __init__(self, client: Client, source: Source, cursor: str, task_id: str | None) -> None:
+    def __init__(self, client: Client, source: Source[F], cursor: str) -> None:
         self.cursor = cursor
         """Of the last frame, heartbeats included."""
         self.reconnects = 0
         """How often the stream was opened again so far."""
         self._client = client
         self._source = source
-        self._task_id = task_id
         self._open = AsyncExitStack()
         self._call: Any = None
         self._generation = 0
@@ -95,10 +153,10 @@ class Watch(AsyncIterator[Frame]):
         self._idle_ends = 0
         self._finished = False
 
-    def __aiter__(self) -> Watch:
+    def __aiter__(self) -> Watch[F]:
         return self
 
-    async def __aenter__(self) -> Watch:
+    async def __aenter__(self) -> Watch[F]:
         return self
 
     async def __aexit__(
@@ -111,7 +169,7 @@ class Watch(AsyncIterator[Frame]):
         self._finished = True
         await self._leave()
 
-    async def __anext__(self) -> Frame:
+    async def __anext__(self) -> F:
         while not self._finished:
             try:
                 frame = await self._step()
@@ -123,14 +181,14 @@ class Watch(AsyncIterator[Frame]):
         await self._leave()
         raise StopAsyncIteration
 
-    async def _step(self) -> Frame | None:
+    async def _step(self) -> F | None:
         if self._heard is None:
             self._heard = asyncio.get_running_loop().time()
         try:
             if self._call is None:
                 link = await self._open.enter_async_context(self._client.connection.use())
                 self._generation, self._carried = link.generation, False
-                self._call = self._source(link.stubs, self.cursor, self._client.metadata)
+                self._call = self._source.open(link.stubs, self.cursor, self._client.metadata)
             raw = await asyncio.wait_for(self._call.read(), self._client.watch_silence)
         except asyncio.TimeoutError:
             words = f"no frame of the watch within {self._client.watch_silence} s"
@@ -144,23 +202,15 @@ class Watch(AsyncIterator[Frame]):
             return None
         return self._received(raw)
 
-    def _received(self, raw: _Raw) -> Frame | None:
+    def _received(self, raw: Any) -> F | None:
         self._heard, self._ever_heard = asyncio.get_running_loop().time(), True
         self._failures = 0
         self._backoff.reset()
         self.cursor = raw.cursor or self.cursor
-        kind = raw.WhichOneof("frame")
-        if kind is None:
-            return None
-        self._carried = True
-        if kind == "snapshot":
-            frame = Frame(raw.cursor, snapshot=raw.snapshot)
-            last = is_ended(raw.snapshot)
-        else:
-            frame = Frame(raw.cursor, event=raw.event)
-            last = raw.event.HasField("task_ended")
-        if self._task_id is not None and last:
-            self._finished = True
+        frame = self._source.read(raw)
+        if frame is not None:
+            self._carried = True
+            self._finished = self._source.is_last(frame)
         return frame
 
     async def _ended(self) -> None:
@@ -168,11 +218,8 @@ class Watch(AsyncIterator[Frame]):
         self._idle_ends = 0 if self._carried else self._idle_ends + 1
         # Whoever resumes after the last event of an ended task gets no frame at all;
         # twice, for the first may have been a server that stops.
-        if (
-            self._task_id is not None
-            and self._idle_ends >= 2
-            and is_ended(await self._client.get_task(self._task_id))
-        ):
+        task_id = self._source.task_id
+        if task_id is not None and self._idle_ends >= 2 and is_ended(await self._client.get_task(task_id)):
             self._finished = True
             return
         await self._broken(transport_error(grpc.StatusCode.UNAVAILABLE, "the server ended the watch early"))

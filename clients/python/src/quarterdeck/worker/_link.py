@@ -37,8 +37,8 @@ class SessionLink:
         self._ping_every = _DEFAULT_PING
         self._unanswered = 0
         self._closing = False
-        # Holds what the book has unacknowledged, a few pings, one credit and one bye:
-        # bounded by the slots.
+        # Holds what the book has unacknowledged, what is waited for, a few pings, one
+        # credit and one bye: bounded by the slots.
         self._waiting: deque[pb.SessionRequest] = deque()
         self._wake = asyncio.Event()
 

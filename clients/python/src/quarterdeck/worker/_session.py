@@ -22,6 +22,7 @@ import grpc
 from quarterdeck._backoff import Backoff
 from quarterdeck._errors import QuarterdeckError
 from quarterdeck.orchestration.v1 import worker_service_pb2 as pb
+from quarterdeck.worker._authorize import Decided, Waits
 from quarterdeck.worker._book import Book, Message
 from quarterdeck.worker._context import Context
 from quarterdeck.worker._handler import Handler
@@ -89,6 +90,7 @@ class Session:
         self._status = status
         self._changed = changed
         self._book = Book()
+        self._waits = Waits()
         self._handlers: set[asyncio.Task[Outcome]] = set()
         self._link: SessionLink | None = None
         self._resume_token = ""
@@ -206,6 +208,7 @@ class Session:
         self._resume_token = welcome.resume_token
         self._link = link
         link.send(self._book.unacknowledged())
+        link.send(self._waits.all())
         if self._phase is not _Phase.SERVING:  # a stop between Hello and Welcome
             link.send([Message(credit=pb.Credit(slots=0))])
         self._status.session_id = welcome.session_id
@@ -271,6 +274,8 @@ class Session:
             elif kind == "revoke":
                 _log.info("the server took a step away: %s", pb.RevokeCause.Name(message.revoke.cause))
                 self._book.drop(message.revoke.lease_token)
+            elif kind == "approval_decided":
+                self._waits.decided(message.approval_decided)
             elif kind == "pong":
                 link.pong()
             elif kind == "go_away" and self._leaves(message.go_away):
@@ -285,7 +290,7 @@ class Session:
         handler = self._settings.handlers.get(assign.capability)
         full = self._book.unfinished() >= self._settings.slots
         if self._phase is _Phase.SERVING and handler is not None and not full:
-            context = Context(assign, self._client, self._progressed)
+            context = Context(assign, self._client, self._progressed, self._awaited)
             task = asyncio.ensure_future(handler.run(context))
             self._book.enter(token, partial(_stop, task))
             self._handlers.add(task)
@@ -312,12 +317,17 @@ class Session:
     # What happens here
 
     def _send(self, messages: list[Message]) -> None:
-        # Without a link they are in the book, and go out after Welcome.
+        # Without a link they are in the book or waited for, and go out after Welcome.
         if self._link is not None:
             self._link.send(messages)
 
     def _progressed(self, token: str, draft: Draft) -> None:
         self._send(self._book.progress(token, draft))
+
+    def _awaited(self, approval_id: str) -> Decided:
+        decided, message = self._waits.enter(approval_id)
+        self._send([message])
+        return decided
 
     def _handled(self, token: str, task: asyncio.Task[Outcome]) -> None:
         self._handlers.discard(task)

@@ -75,12 +75,14 @@ class RedeemGrantRequest(_message.Message):
     def __init__(self, approval_id: _Optional[str] = ..., lease_token: _Optional[str] = ..., action: _Optional[_Union[_action_pb2.Action, _Mapping]] = ...) -> None: ...
 
 class RedeemGrantResponse(_message.Message):
-    __slots__ = ("approval", "idempotency_key")
+    __slots__ = ("approval", "idempotency_key", "action")
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
     approval: _approval_pb2.Approval
     idempotency_key: str
-    def __init__(self, approval: _Optional[_Union[_approval_pb2.Approval, _Mapping]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    action: _action_pb2.Action
+    def __init__(self, approval: _Optional[_Union[_approval_pb2.Approval, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., action: _Optional[_Union[_action_pb2.Action, _Mapping]] = ...) -> None: ...
 
 class ReportEffectsRequest(_message.Message):
     __slots__ = ("approval_id", "effects", "exit_code")

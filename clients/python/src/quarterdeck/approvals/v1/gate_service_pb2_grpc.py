@@ -31,10 +31,12 @@ class GateServiceStub(object):
     step that declares its action in the plan needs none of it: it is not given to
     any agent before its approval.
 
-    An agent calls Authorize with the exact action; where people are asked it waits
-    with AwaitApproval (or on its session, where it asked there); once granted it
-    calls RedeemGrant with the bytes it is about to run, and starts after OK, not
-    before. Afterwards it tells what it observed with ReportEffects.
+    An agent calls Authorize with the exact action; where people are asked it waits,
+    on its session (WorkerService.Session, AwaitApproval) or with the call here; once
+    granted it calls RedeemGrant with the bytes it is about to run, and starts after
+    OK, not before. Afterwards it tells what it observed with ReportEffects. Where
+    people edited the action the approval ends as superseded; the agent goes on with
+    the one that took its place, and RedeemGrant answers the edited action.
     """
 
     def __init__(self, channel):
@@ -75,10 +77,12 @@ class GateServiceServicer(object):
     step that declares its action in the plan needs none of it: it is not given to
     any agent before its approval.
 
-    An agent calls Authorize with the exact action; where people are asked it waits
-    with AwaitApproval (or on its session, where it asked there); once granted it
-    calls RedeemGrant with the bytes it is about to run, and starts after OK, not
-    before. Afterwards it tells what it observed with ReportEffects.
+    An agent calls Authorize with the exact action; where people are asked it waits,
+    on its session (WorkerService.Session, AwaitApproval) or with the call here; once
+    granted it calls RedeemGrant with the bytes it is about to run, and starts after
+    OK, not before. Afterwards it tells what it observed with ReportEffects. Where
+    people edited the action the approval ends as superseded; the agent goes on with
+    the one that took its place, and RedeemGrant answers the edited action.
     """
 
     def AssessAction(self, request, context):
@@ -169,10 +173,12 @@ class GateService(object):
     step that declares its action in the plan needs none of it: it is not given to
     any agent before its approval.
 
-    An agent calls Authorize with the exact action; where people are asked it waits
-    with AwaitApproval (or on its session, where it asked there); once granted it
-    calls RedeemGrant with the bytes it is about to run, and starts after OK, not
-    before. Afterwards it tells what it observed with ReportEffects.
+    An agent calls Authorize with the exact action; where people are asked it waits,
+    on its session (WorkerService.Session, AwaitApproval) or with the call here; once
+    granted it calls RedeemGrant with the bytes it is about to run, and starts after
+    OK, not before. Afterwards it tells what it observed with ReportEffects. Where
+    people edited the action the approval ends as superseded; the agent goes on with
+    the one that took its place, and RedeemGrant answers the edited action.
     """
 
     @staticmethod

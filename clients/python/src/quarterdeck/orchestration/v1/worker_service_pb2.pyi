@@ -4,6 +4,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from quarterdeck.approvals.v1 import action_pb2 as _action_pb2
+from quarterdeck.approvals.v1 import approval_pb2 as _approval_pb2
 from quarterdeck.type.v1 import payload_pb2 as _payload_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -39,7 +40,7 @@ GO_AWAY_CAUSE_DRAIN: GoAwayCause
 GO_AWAY_CAUSE_REPLACED: GoAwayCause
 
 class SessionRequest(_message.Message):
-    __slots__ = ("hello", "credit", "progress", "complete", "fail", "refuse", "ping", "bye")
+    __slots__ = ("hello", "credit", "progress", "complete", "fail", "refuse", "ping", "bye", "await_approval")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +49,7 @@ class SessionRequest(_message.Message):
     REFUSE_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
+    AWAIT_APPROVAL_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     credit: Credit
     progress: Progress
@@ -56,10 +58,11 @@ class SessionRequest(_message.Message):
     refuse: Refuse
     ping: Ping
     bye: Bye
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., complete: _Optional[_Union[Complete, _Mapping]] = ..., fail: _Optional[_Union[Fail, _Mapping]] = ..., refuse: _Optional[_Union[Refuse, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
+    await_approval: AwaitApproval
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., complete: _Optional[_Union[Complete, _Mapping]] = ..., fail: _Optional[_Union[Fail, _Mapping]] = ..., refuse: _Optional[_Union[Refuse, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., await_approval: _Optional[_Union[AwaitApproval, _Mapping]] = ...) -> None: ...
 
 class SessionResponse(_message.Message):
-    __slots__ = ("welcome", "assign", "ack", "reject", "revoke", "pong", "go_away")
+    __slots__ = ("welcome", "assign", "ack", "reject", "revoke", "pong", "go_away", "approval_decided")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ASSIGN_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +70,7 @@ class SessionResponse(_message.Message):
     REVOKE_FIELD_NUMBER: _ClassVar[int]
     PONG_FIELD_NUMBER: _ClassVar[int]
     GO_AWAY_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_DECIDED_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     assign: Assign
     ack: Ack
@@ -74,7 +78,8 @@ class SessionResponse(_message.Message):
     revoke: Revoke
     pong: Pong
     go_away: GoAway
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., reject: _Optional[_Union[Reject, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ...) -> None: ...
+    approval_decided: ApprovalDecided
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., reject: _Optional[_Union[Reject, _Mapping]] = ..., revoke: _Optional[_Union[Revoke, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., approval_decided: _Optional[_Union[ApprovalDecided, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("agent", "build", "capabilities", "slots", "project", "resume_token", "held_leases")
@@ -153,6 +158,12 @@ class Refuse(_message.Message):
     number: int
     message: str
     def __init__(self, lease_token: _Optional[str] = ..., number: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+
+class AwaitApproval(_message.Message):
+    __slots__ = ("approval_id",)
+    APPROVAL_ID_FIELD_NUMBER: _ClassVar[int]
+    approval_id: str
+    def __init__(self, approval_id: _Optional[str] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ()
@@ -235,6 +246,16 @@ class Reject(_message.Message):
     reason: str
     message: str
     def __init__(self, lease_token: _Optional[str] = ..., number: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ApprovalDecided(_message.Message):
+    __slots__ = ("approval_id", "approval", "reason")
+    APPROVAL_ID_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    approval_id: str
+    approval: _approval_pb2.Approval
+    reason: str
+    def __init__(self, approval_id: _Optional[str] = ..., approval: _Optional[_Union[_approval_pb2.Approval, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Revoke(_message.Message):
     __slots__ = ("lease_token", "cause")

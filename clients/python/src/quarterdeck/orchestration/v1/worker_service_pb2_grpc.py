@@ -93,6 +93,9 @@ class WorkerServiceServicer(object):
         and, after a resume, re-sends what is not acknowledged; the server takes
         each number once and acknowledges cumulatively after the commit.
         - Revoke ends a lease from the server's side: stop, send nothing more for it.
+        - AwaitApproval asks to be told when people have decided on what the agent asked
+        for in mid-step: ApprovalDecided follows, once. Waits end with the connection:
+        after a resume the agent asks again for what it still waits for.
         - GoAway asks the agent to finish what it holds and to reconnect (ROTATE),
         or to stop (DRAIN); no assignment comes after it.
 
