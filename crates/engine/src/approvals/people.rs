@@ -242,26 +242,21 @@ impl Shared {
         changed: Result<Change<Vec<Approval>>>,
         request: Option<&RequestRecord>,
     ) -> Result<Vec<Approval>> {
-        match changed {
-            Ok(Change::Done(approvals)) => Ok(approvals),
-            Ok(Change::Duplicate) => {
-                let before = self.granted_before(request, &Error::RequestIdReused).await?;
-                match ids {
-                    [_] => self.approvals(&[ApprovalId::from_uuid(before.stream.as_uuid())]).await,
-                    ids => self.approvals(ids).await,
-                }
-            }
-            Err(refused) => {
-                // Refused now, but perhaps granted before: then this is a repetition.
-                if matches!(refused, Error::Refused(_))
-                    && self.granted_before(request, &refused).await.is_ok()
-                {
-                    return self.approvals(ids).await;
-                }
+        let refused = match changed {
+            Ok(Change::Done(approvals)) => return Ok(approvals),
+            Ok(Change::Duplicate) => Error::RequestIdReused,
+            Err(refused @ Error::Refused(_)) => refused,
+            Err(error) => return Err(error),
+        };
+        // Refused now, but perhaps granted before: then this is a repetition.
+        match (self.granted_before(request, &refused).await, ids) {
+            (Ok(before), [_]) => self.approvals(&[ApprovalId::from_uuid(before.stream.as_uuid())]).await,
+            (Ok(_), ids) => self.approvals(ids).await,
+            (Err(why), _) => {
                 for approval in known {
-                    self.audit_refusal(caller, approval, what, &refused).await;
+                    self.audit_refusal(caller, approval, what, &why).await;
                 }
-                Err(refused)
+                Err(why)
             }
         }
     }

@@ -209,9 +209,14 @@ async fn an_edited_action_needs_others_and_reaches_the_agent() {
     let first = assigned(&mut agent).await;
     agent.sender().say(complete(&first)).await;
     let target = pending(engine).await;
-    let edited = script("rm -rf /var/lib/postgresql/old");
-    let successor = engine.edit_approval(&approver("ann"), target, &edited, "less", "").await.unwrap();
+    let (edited, approver_ann) = (script("rm -rf /var/lib/postgresql/old"), approver("ann"));
+    let edit = |request_id| engine.edit_approval(&approver_ann, target, &edited, "less", request_id);
+    let successor = edit("e1").await.unwrap();
     assert_eq!((successor.phase, successor.asked.supersedes), (Phase::Pending, Some(target.id)));
+    assert_eq!(edit("e1").await.unwrap().id(), successor.id(), "a repetition is answered alike");
+    assert!(matches!(edit("e2").await, Err(Error::Refused(Refusal::ApprovalEnded { .. }))));
+    let more = engine.edit_approval(&approver_ann, target, &edited, "more", "e1").await;
+    assert_eq!(more.unwrap_err(), Error::RequestIdReused);
     let next = Target { id: successor.id(), digest: successor.asked.digest };
     let own = decide(engine, &approver("ann"), next, Vote::Approve).await;
     assert!(matches!(own, Err(Error::Refused(Refusal::NotEligible { .. }))), "{own:?}");
