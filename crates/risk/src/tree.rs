@@ -18,11 +18,12 @@ pub enum Grammar {
     Python,
     Ruby,
     Rust,
+    Tsx,
     TypeScript,
 }
 
 /// Grammars that there are.
-const GRAMMARS: usize = 7;
+const GRAMMARS: usize = 8;
 /// Units of [`work`] for a hundred steps of the parser.
 const LOOK: usize = 14_000;
 /// An honest text takes fewer than a hundred steps for so many bytes; a parser that takes more
@@ -64,6 +65,7 @@ impl Grammar {
             Self::Python => tree_sitter_python::LANGUAGE.into(),
             Self::Ruby => tree_sitter_ruby::LANGUAGE.into(),
             Self::Rust => tree_sitter_rust::LANGUAGE.into(),
+            Self::Tsx => tree_sitter_typescript::LANGUAGE_TSX.into(),
             Self::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into(),
         }
     }

@@ -1,14 +1,20 @@
 //! What a known call does.
 
+use tree_sitter::Node;
+
 use super::evaluate::{Call, Names};
-use super::grammar::field;
+use super::files;
+use super::grammar::{Form, children, field, form};
+use super::guards;
+use super::rows::statement;
+use super::run::{argv, command_line, started};
 use super::send;
-use super::table::{Does, Order, Table};
-use super::value::{HOLE, UNKNOWN_WORD, Value};
+use super::services::{self, told};
+use super::table::{Does, Table};
+use super::value::{HOLE, OWN_FILE, Value, filled};
 use super::{Language, source};
 use crate::model::{Context, Effect, EffectKind, Found, Scope, Undo, Unresolved};
-use crate::path::Operation;
-use crate::{path, shell, sql};
+use crate::path;
 
 /// One action deeper.
 pub fn inner(context: &Context) -> Context {
@@ -20,7 +26,7 @@ pub fn gap(rule: &str, why: &str) -> Found {
 }
 
 pub fn effect(kind: EffectKind, target: &str, scope: Scope, undo: Undo, rule: &str, why: &str) -> Found {
-    Effect::new(kind, target.replace(HOLE, "?"), scope, undo, rule, why).into()
+    Effect::new(kind, filled(target, "?"), scope, undo, rule, why).into()
 }
 
 /// What the call does.
@@ -32,6 +38,8 @@ pub fn call(names: &Names<'_>, call: &Call<'_>) -> Found {
         return started(names, words, call);
     }
     let mut found = handed(names, call);
+    found.extend(guards::debugger(call));
+    found.extend(logged(names, call));
     let Some(rule) = Table::get().call(names.language, &call.name) else {
         found.extend(indirect(names, call));
         return found;
@@ -46,198 +54,121 @@ pub fn call(names: &Names<'_>, call: &Call<'_>) -> Found {
 fn done(names: &Names<'_>, call: &Call<'_>, does: Does, first: &Value) -> Found {
     match does {
         Does::Shell => command_line(names, first),
-        Does::Argv => argv(names, call, &call.args),
+        Does::Argv => {
+            let mut args = call.args.clone();
+            if let Some(line) = args.first_mut() {
+                line.clone_from(first);
+            }
+            argv(names, call, &args)
+        }
         Does::ArgvAfter => argv(names, call, call.args.get(1..).unwrap_or_default()),
         Does::Eval => evaluated(names, call, first),
         Does::Timer => match first {
             Value::Text(_) => evaluated(names, call, first),
             _ => Found::default(),
         },
-        Does::Dispatch => dispatched(names, call, first),
-        Does::Load => loaded(call),
-        Does::Tree | Does::Delete => deleted(names, call, does == Does::Tree, first),
-        Does::Wipe => effect(
-            EffectKind::BulkData,
-            &call.name,
-            Scope::Remote,
-            Undo::Never,
-            "code.wipe",
-            "deletes many rows",
-        ),
-        // Django's managers: what a query of them holds is deleted at once.
-        Does::WipeRows => match names.written(call.node).contains(".objects.") {
-            true => done(names, call, Does::Wipe, first),
-            false => Found::default(),
-        },
-        Does::Spend => {
-            let why = "orders what costs money";
-            effect(EffectKind::Spend, &call.name, Scope::Remote, Undo::Never, "code.spend", why)
+        Does::Load => loaded(names, call),
+        Does::Memory => {
+            let why = "reads or writes memory that nothing checks";
+            effect(EffectKind::Exec, &call.name, Scope::Unknown, Undo::Hard, "code.memory", why)
         }
-        Does::Move => moved(names, call),
-        Does::Write => {
-            let mut found = written(names, first, Operation::Write);
-            // A copy reads what it copies.
-            if let (Some(source), true) = (call.args.first(), call.at(1) == Some(first)) {
-                found.extend(read(names, source));
-            }
-            found
-        }
-        Does::Append => written(names, first, Operation::Append),
-        Does::Read => read(names, first),
-        Does::Mode => opened(names, call, first),
-        Does::Flags => match call.args.get(1) {
-            Some(Value::Name(flag)) if flag.ends_with("O_RDONLY") => read(names, first),
-            _ => written(names, first, Operation::Write),
-        },
-        Does::Chmod => chmod(names, call, first),
-        // What is given beside the address is sent.
-        Does::Get
-            if call.name.ends_with("urlopen") && (call.args.len() > 1 || call.named("data").is_some()) =>
-        {
-            send::requested(names, call, "POST", first)
-        }
-        Does::Get => send::requested(names, call, "GET", first),
-        Does::Send => send::sent(names, call, first),
-        Does::SendUrl => match first.text().is_some_and(|text| text.starts_with("http")) {
-            true => send::sent(names, call, first),
-            false => Found::default(),
-        },
-        Does::Fetch => send::fetched(names, call, first),
+        // A database in memory ends with the process.
+        Does::Sql if call.receiver == Some(Value::Temp) => Found::default(),
         Does::Sql => statement(names, first),
-        Does::Privilege => effect(
-            EffectKind::Privilege,
-            &call.name,
-            Scope::System,
-            Undo::Hard,
-            "code.privilege",
-            "changes the process's rights",
-        ),
-        Does::Control => effect(
-            EffectKind::Control,
-            &call.name,
-            Scope::System,
-            Undo::Hard,
-            "code.control",
-            "ends other processes",
-        ),
         Does::Exit => exited(names, call),
-        Does::Show => shown(call),
+        Does::Serve => published(names, first),
+        Does::Show => shown(&call.args),
+        _ => files::done(names, call, does, first)
+            .or_else(|| send::done(names, call, does, first))
+            .or_else(|| reached(names, call, does, first))
+            .or_else(|| ordered(call, does))
+            .or_else(|| asked(call, does, first))
+            .unwrap_or_default(),
+    }
+}
+
+/// Orders to the system, to databases and to who takes money.
+fn ordered(call: &Call<'_>, does: Does) -> Option<Found> {
+    let of = |kind, scope, undo, rule, why| Some(effect(kind, &call.name, scope, undo, rule, why));
+    use {EffectKind as Kind, Scope as At};
+    match does {
+        Does::Wipe => of(Kind::BulkData, At::Remote, Undo::Never, "code.wipe", "deletes many rows"),
+        Does::Spend => of(Kind::Spend, At::Remote, Undo::Never, "code.spend", "orders what costs money"),
+        Does::Privilege => {
+            of(Kind::Privilege, At::System, Undo::Hard, "code.privilege", "changes the process's rights")
+        }
+        Does::Vault => {
+            of(Kind::Credential, At::Home, Undo::Nothing, "code.vault", "reads what a person keeps secret")
+        }
+        Does::Persist => {
+            of(Kind::Persistence, At::System, Undo::Hard, "code.persist", "stays after it has run")
+        }
+        // Signal 0 only asks whether the process is there.
+        Does::Control if call.args.get(1).and_then(Value::text) == Some("0") => None,
+        Does::Control => of(Kind::Control, At::System, Undo::Hard, "code.control", "ends other processes"),
+        _ => None,
+    }
+}
+
+/// Members and modules that are reached by a name.
+fn reached(names: &Names<'_>, call: &Call<'_>, does: Does, first: &Value) -> Option<Found> {
+    let unknown = || Some(gap("code.member", "calls a member that is only known when it runs"));
+    match does {
+        Does::Dispatch => Some(dispatched(names, call, first)),
+        // Django's managers: what a query of them holds is deleted at once.
+        Does::WipeRows => {
+            names.written(call.node).contains(".objects.").then(|| ordered(call, Does::Wipe))?
+        }
+        Does::Method => match first.text() {
+            Some(method) if !runs(names, method) => None,
+            _ => unknown(),
+        },
+        Does::MethodNamed if first.text().is_none() => unknown(),
         Does::Module
             if matches!(first, Value::Unknown | Value::Name(_) | Value::Secret)
-                || first.text().is_none() && names.language == Language::Python =>
+                || first.foreign()
+                || first.partial().starts_with("data:")
+                || first.text().is_some_and(|text| outside(names, text))
+                || first.text().is_none() && names.language == Language::Python && !packaged(first) =>
         {
-            gap("code.module", "loads a module that is only known when it runs")
+            Some(gap("code.module", "loads a module that is only known when it runs"))
         }
-        _ => Found::default(),
-    }
-}
-
-/// A command line; one with unknown parts can be any.
-fn command_line(names: &Names<'_>, line: &Value) -> Found {
-    match line {
-        Value::List(_) => argv_of(names, std::slice::from_ref(line)),
-        line => match line.text() {
-            Some(text) => shell::script(text, &inner(names.context)),
-            None => gap("code.shell.built", "a command line is only known when it runs"),
-        },
-    }
-}
-
-/// A program and its arguments, or a command line where the call asks for a shell.
-fn argv(names: &Names<'_>, call: &Call<'_>, args: &[Value]) -> Found {
-    let truth = |value: &Value| !matches!(value, Value::Name(name) if matches!(name.as_str(), "False" | "false" | "nil" | "None"));
-    let option = args.iter().find_map(|arg| match arg {
-        Value::Map(members) => members.iter().find(|(key, _)| key == "shell").map(|(_, value)| value),
         _ => None,
-    });
-    let shell = call.named("shell").or(option).is_some_and(truth);
-    let words: Vec<Value> = args.iter().filter(|arg| !matches!(arg, Value::Map(_))).cloned().collect();
-    let exec = call.name.rsplit('.').next().unwrap_or_default();
-    let python_exec = names.language == Language::Python
-        && (exec.starts_with("exec") || exec.starts_with("spawn") && call.name.starts_with("os."));
-    match (names.language, words.as_slice()) {
-        (_, [Value::List(line), ..]) if shell => {
-            line.first().map_or_else(Found::default, |line| command_line(names, line))
-        }
-        (_, [line, rest @ ..]) if shell => {
-            let line = rest.iter().fold(line.clone(), |line, word| {
-                line.joined(&Value::Text(" ".to_owned())).joined(&flat(word))
-            });
-            command_line(names, &line)
-        }
-        // One text is a command line to Ruby.
-        (Language::Ruby, [line]) if !matches!(line, Value::List(_)) => command_line(names, line),
-        (Language::Python, [program, rest @ ..]) if python_exec => {
-            let mut all = vec![program.clone()];
-            // `execl(path, arg0, ...)`: the second names the process and does no more.
-            let spelled = usize::from(exec.starts_with("execl"));
-            all.extend(
-                rest.iter().skip(spelled).flat_map(|word| {
-                    spread(word).into_iter().skip(usize::from(matches!(word, Value::List(_))))
-                }),
-            );
-            argv_of(names, &all)
-        }
-        (Language::Python, [line, ..]) => argv_of(names, std::slice::from_ref(line)),
-        (_, words) => argv_of(names, words),
     }
 }
 
-fn flat(value: &Value) -> Value {
-    match value {
-        Value::List(words) => Value::Text(words.iter().map(Value::partial).collect::<Vec<_>>().join(" ")),
-        other => other.clone(),
-    }
+/// Whether a method of this name runs programs or deletes, in a module that has it.
+fn runs(names: &Names<'_>, method: &str) -> bool {
+    ["os", "subprocess", "shutil", "builtins"].iter().any(|module| {
+        let rule = Table::get().exact(names.language, &format!("{module}.{method}"));
+        rule.is_some_and(|rule| rule.does.dangerous())
+    })
 }
 
-fn spread(value: &Value) -> Vec<Value> {
-    match value {
-        Value::List(words) => words.clone(),
-        other => vec![other.clone()],
-    }
-}
-
-/// The program must be known; an unknown argument stays a word that nobody expands.
-fn argv_of(names: &Names<'_>, args: &[Value]) -> Found {
-    let all: Vec<Value> = args.iter().flat_map(spread).collect();
-    let whole = args
-        .iter()
-        .enumerate()
-        .all(|(at, arg)| at == 0 || !matches!(arg, Value::Unknown | Value::Name(_)) || args.len() > 2);
-    let program = match all.first() {
-        Some(Value::Name(name)) if name == "sys.executable" => Some("python3"),
-        Some(Value::Name(name)) if name == "process.execPath" => Some("node"),
-        Some(first) => first.text(),
-        None => None,
+/// What is harmless unless whoever asks decides on it.
+fn asked(call: &Call<'_>, does: Does, first: &Value) -> Option<Found> {
+    let sent = call.receiver.as_ref().is_some_and(Value::foreign);
+    let (rule, why) = match does {
+        Does::Template if first.foreign() => {
+            ("code.template", "whoever asks writes a template, and templates run code")
+        }
+        Does::Extract if sent => ("code.extract", "an archive that was sent decides where its files go"),
+        Does::Fragment if first.foreign() => ("code.sql.built", "whoever asks writes a part of a statement"),
+        Does::Query if first.foreign() => ("code.eval", "whoever asks writes what is evaluated"),
+        _ => return None,
     };
-    let Some(program) = program.filter(|_| whole) else {
-        return gap("code.argv.built", "which program runs is only known when it runs");
-    };
-    let rest = all.iter().skip(1).map(|word| match word {
-        Value::Text(text) => text.replace(HOLE, UNKNOWN_WORD),
-        Value::Temp => "/tmp/fresh".to_owned(),
-        _ => UNKNOWN_WORD.to_owned(),
-    });
-    let words: Vec<String> = std::iter::once(program.to_owned()).chain(rest).collect();
-    // A shell's own text must be known.
-    let command = words.iter().position(|word| word == "-c" || word == "-e");
-    if command.and_then(|at| words.get(at + 1)).is_some_and(|text| text.contains(UNKNOWN_WORD)) {
-        return gap("code.shell.built", "a command line is only known when it runs");
-    }
-    shell::argv(&words, &inner(names.context))
-}
-
-/// A builder that is run.
-fn started(names: &Names<'_>, words: &[Value], call: &Call<'_>) -> Found {
-    match call.name.rsplit('.').next() {
-        Some("status" | "output" | "spawn" | "exec" | "run" | "read" | "start") => argv_of(names, words),
-        _ => Found::default(),
-    }
+    Some(gap(rule, why))
 }
 
 fn evaluated(names: &Names<'_>, call: &Call<'_>, first: &Value) -> Found {
     // A block of Ruby's is read like any other code.
     if call.args.is_empty() && names.language == Language::Ruby {
+        return Found::default();
+    }
+    // A block that is handed on, and a file of the project's own, which could be run as well.
+    let blocks = field(call.node, &["arguments"])
+        .is_some_and(|list| children(list).iter().all(|part| part.kind() == "block_argument"));
+    if blocks || matches!(first, Value::Name(name) if name.starts_with(OWN_FILE)) {
         return Found::default();
     }
     let last = call.args.last().unwrap_or(first);
@@ -267,6 +198,9 @@ fn dispatched(names: &Names<'_>, call: &Call<'_>, first: &Value) -> Found {
             Some(Value::Name(object)) if Table::get().sensitive(object) => {
                 gap("code.member", "calls a member that is only known when it runs")
             }
+            Some(receiver) if receiver.foreign() || first.foreign() => {
+                gap("code.member", "whoever asks decides what is called")
+            }
             Some(_) => Found::default(),
             None => gap("code.member", "calls a member that is only known when it runs"),
         };
@@ -286,7 +220,15 @@ fn dispatched(names: &Names<'_>, call: &Call<'_>, first: &Value) -> Found {
 }
 
 /// Objects out of foreign bytes; YAML's safe loaders and weights alone make none.
-fn loaded(call: &Call<'_>) -> Found {
+fn loaded(names: &Names<'_>, call: &Call<'_>) -> Found {
+    // What was made here is known here.
+    let dumped = children(call.node).last().and_then(|list| children(*list).first().copied());
+    if dumped.is_some_and(|inner| {
+        form(inner.kind()) == Form::Call
+            && names.written(inner).split('(').next().is_some_and(|name| name.contains("dump"))
+    }) {
+        return Found::default();
+    }
     let safe = |value: &Value| matches!(value, Value::Name(name) if name.contains("Safe") || name.contains("BaseLoader"));
     let named = call.named("Loader").or_else(|| call.args.get(1)).is_some_and(safe);
     let weights = call.named("weights_only").is_some_and(|value| value.name() == Some("True"));
@@ -305,164 +247,17 @@ fn loaded(call: &Call<'_>) -> Found {
     }
 }
 
-fn deleted(names: &Names<'_>, call: &Call<'_>, tree: bool, target: &Value) -> Found {
-    let options = call
-        .args
-        .iter()
-        .any(|arg| matches!(arg, Value::Map(members) if members.iter().any(|(key, _)| key == "recursive")));
-    let tree = tree && (options || !call.name.contains("fs.rm") || call.name.contains("rmtree"));
-    match target {
-        Value::Temp => located(names, "/tmp/fresh", Operation::Delete),
-        Value::List(targets) => targets.iter().fold(Found::default(), |mut found, target| {
-            found.extend(deleted(names, call, tree, target));
-            found
-        }),
-        Value::Text(text) if !text.contains(HOLE) => {
-            let mut found = located(names, text, Operation::Delete);
-            let place = path::locate(text, names.context);
-            if tree && place.scope == Scope::Project && !built(text, names) {
-                found.extend(effect(
-                    EffectKind::Delete,
-                    text,
-                    place.scope,
-                    Undo::Hard,
-                    "code.delete.tree",
-                    "deletes a whole tree",
-                ));
-            }
-            found
-        }
-        Value::Text(text) if text.starts_with("/tmp/fresh") => located(names, text, Operation::Delete),
-        _ => gap("code.delete.unknown", "what is deleted is only known when it runs"),
-    }
-}
-
-/// A tree that a build makes again: something within it would be rebuildable as a database is not.
-fn built(text: &str, names: &Names<'_>) -> bool {
-    path::locate(&format!("{text}/probe.log"), names.context).rebuildable
-        && path::locate(&format!("{text}/probe.sqlite"), names.context).rebuildable
-}
-
-fn moved(names: &Names<'_>, call: &Call<'_>) -> Found {
-    let from = call.args.first().unwrap_or(&Value::Unknown);
-    let to = call.args.get(1).unwrap_or(&Value::Unknown);
-    let mut found = written(names, to, Operation::Write);
-    if let Some(from) = from.text() {
-        found.extend(located(names, from, Operation::Delete));
-    }
-    found
-}
-
-fn located(names: &Names<'_>, text: &str, operation: Operation) -> Found {
-    path::operation(operation, text, names.context)
-}
-
-fn written(names: &Names<'_>, target: &Value, operation: Operation) -> Found {
-    match target {
-        Value::Temp => located(names, "/tmp/fresh", operation),
-        Value::Text(text) if !text.contains(HOLE) => located(names, text, operation),
-        // A known directory is enough where nothing can climb out of the last name.
-        Value::Text(text) => {
-            let known = text.split(HOLE).next().unwrap_or_default();
-            let place = path::locate(&format!("{known}name"), names.context);
-            match known.contains('/') && place.scope != Scope::Unknown && !known.is_empty() {
-                true => located(names, &format!("{known}name"), operation),
-                false => gap("code.write.unknown", "what is written is only known when it runs"),
-            }
-        }
-        _ => gap("code.write.unknown", "what is written is only known when it runs"),
-    }
-}
-
-fn read(names: &Names<'_>, target: &Value) -> Found {
-    match target.text() {
-        Some(text) => located(names, text, Operation::Read),
-        None => {
-            Effect::new(EffectKind::Read, "?", Scope::Unknown, Undo::Nothing, "code.read", "reads a file")
-                .possible()
-                .into()
-        }
-    }
-}
-
-fn opened(names: &Names<'_>, call: &Call<'_>, target: &Value) -> Found {
-    if names.language == Language::Ruby && target.partial().trim_start().starts_with('|') {
-        let line = target.partial();
-        return command_line(names, &Value::Text(line.trim_start().trim_start_matches('|').to_owned()));
-    }
-    // A path's own `open` is told the mode first, and other things' perhaps none at all.
-    let place = usize::from(call.name != "?.open" && !call.name.ends_with("Path.open"));
-    let mode = call.named("mode").or_else(|| call.args.get(place)).and_then(Value::text).unwrap_or("r");
-    let mode = if mode.chars().all(|c| "rwaxbtU+".contains(c)) { mode } else { "r" };
-    let operation = match mode {
-        mode if mode.contains(['w', 'x', '+']) => Operation::Write,
-        mode if mode.contains('a') => Operation::Append,
-        _ => return read(names, target),
-    };
-    written(names, target, operation)
-}
-
-fn chmod(names: &Names<'_>, call: &Call<'_>, target: &Value) -> Found {
-    // Ruby takes the mode first, and methods belong to their path.
-    let target = match (names.language, target) {
-        (Language::Ruby, _) => call.args.last().unwrap_or(target),
-        (_, Value::Text(text)) if text.chars().all(|c| c.is_ascii_digit() || c == 'o') => {
-            call.receiver.as_ref().unwrap_or(target)
-        }
-        _ => target,
-    };
-    let Some(text) = target.text() else {
-        return gap("code.chmod.unknown", "whose rights change is only known when it runs");
-    };
+/// Files that whoever asks is given.
+fn published(names: &Names<'_>, directory: &Value) -> Found {
+    let Some(text) = directory.text() else { return Found::default() };
     let place = path::locate(text, names.context);
-    let open = call
-        .args
-        .iter()
-        .filter_map(Value::text)
-        .any(|mode| matches!(mode, "0o777" | "0777" | "777" | "0o666" | "0666" | "511"));
-    let undo = if place.rebuildable && !open { Undo::Easy } else { Undo::Hard };
-    effect(EffectKind::Chmod, &place.path, place.scope, undo, "code.chmod", "changes rights of a file")
-}
-
-const VERBS: [&str; 19] = [
-    "select", "insert", "update", "delete", "drop", "alter", "create", "truncate", "grant", "revoke", "with",
-    "copy", "call", "merge", "replace", "pragma", "attach", "vacuum", "set",
-];
-
-/// SQL that is written out; what is not known to be SQL is left alone.
-fn statement(names: &Names<'_>, text: &Value) -> Found {
-    let Value::Text(text) = text else { return Found::default() };
-    let head: String = text.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
-    if !VERBS.contains(&head.to_lowercase().as_str()) {
-        return Found::default();
-    }
-    if text.contains(HOLE) {
-        return gap("code.sql.built", "a statement is put together when it runs");
-    }
-    sql::statements("", &without_placeholders(text), "", &inner(names.context))
-}
-
-/// `%s` and `%(name)s` are values that the driver fills in.
-fn without_placeholders(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let rest = part.strip_prefix('s').or_else(|| {
-            let (_, rest) = part.strip_prefix('(')?.split_once(')')?;
-            rest.strip_prefix('s')
-        });
-        match rest {
-            Some(rest) => {
-                plain.push('?');
-                plain.push_str(rest);
-            }
-            None => {
-                plain.push('%');
-                plain.push_str(part);
-            }
+    match place.scope {
+        Scope::Project | Scope::Temp => Found::default(),
+        scope => {
+            let why = "gives files outside of the project to whoever asks";
+            effect(EffectKind::Publish, &place.path, scope, Undo::Never, "code.serve", why)
         }
     }
-    plain
 }
 
 /// Ending the process within what serves requests ends the service.
@@ -474,8 +269,9 @@ fn exited(names: &Names<'_>, call: &Call<'_>) -> Found {
     }
 }
 
-fn shown(call: &Call<'_>) -> Found {
-    match call.args.iter().any(Value::secret) {
+/// What is shown to others.
+pub fn shown(values: &[Value]) -> Found {
+    match values.iter().any(Value::secret) {
         true => effect(
             EffectKind::Credential,
             "environment",
@@ -490,11 +286,17 @@ fn shown(call: &Call<'_>) -> Found {
 
 /// `f.call(...)`, `f.apply(...)` of what is dangerous, and functions handed to others.
 fn indirect(names: &Names<'_>, call: &Call<'_>) -> Found {
-    if ordered(&call.name) {
+    if services::ends(&call.name) {
         let why = "orders an end or a removal from a service";
         return effect(EffectKind::Delete, &call.name, Scope::Remote, Undo::Hard, "code.order", why);
     }
+    if let Some(found) = services::program(names, call) {
+        return found;
+    }
     let Some((base, method)) = call.name.rsplit_once('.') else { return Found::default() };
+    if Table::get().telling(method) {
+        return told("a service", method);
+    }
     if let Some(service) = Table::get().service(base) {
         return told(service, method);
     }
@@ -505,48 +307,50 @@ fn indirect(names: &Names<'_>, call: &Call<'_>) -> Found {
     }
 }
 
-/// What a service is told through its library.
-fn told(service: &str, method: &str) -> Found {
-    let (rule, scope) = ("code.service", Scope::Remote);
-    let small = method.to_lowercase();
-    if ["secret", "password", "credential"].iter().any(|word| small.contains(word)) {
-        let why = "touches what a service keeps secret";
-        return effect(
+/// A variable whose name says that it is secret is written where others read.
+fn logged(names: &Names<'_>, call: &Call<'_>) -> Found {
+    let method = call.name.rsplit('.').next().unwrap_or(&call.name);
+    let Some(list) = field(call.node, &["arguments"]).filter(|_| Table::get().log(method)) else {
+        return Found::default();
+    };
+    let hidden = |part: &Node<'_>| {
+        let part = field(*part, &["value"]).filter(|_| part.kind() == "pair").unwrap_or(*part);
+        let last = names.written(part).rsplit('.').next().unwrap_or_default();
+        matches!(form(part.kind()), Form::Name | Form::Member) && Table::get().hidden(last)
+    };
+    let parts = children(list).into_iter().flat_map(|part| match form(part.kind()) {
+        Form::Map => children(part),
+        _ => vec![part],
+    });
+    match parts.collect::<Vec<_>>().iter().any(hidden) {
+        true => Effect::new(
             EffectKind::Credential,
-            &format!("{service} {method}"),
-            scope,
-            Undo::Nothing,
-            rule,
-            why,
-        );
-    }
-    match Table::get().order(method) {
-        Some(Order::Ends) => {
-            let why = "tells a service to end or remove something";
-            effect(EffectKind::Delete, &format!("{service} {method}"), scope, Undo::Hard, rule, why)
-        }
-        Some(Order::Changes) => {
-            let why = "tells a service to change something";
-            effect(EffectKind::Network, &format!("{service} {method}"), scope, Undo::Hard, rule, why)
-        }
-        None => Found::default(),
+            "log",
+            Scope::System,
+            Undo::Never,
+            "code.show.secret",
+            "writes what is secret where others read",
+        )
+        .possible()
+        .into(),
+        false => Found::default(),
     }
 }
 
-/// `DeleteBucketCommand`, as the cloud's own libraries name what they send.
-fn ordered(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    let Some(order) = last.strip_suffix("Command") else { return false };
-    let ends = ["Delete", "Terminate", "Destroy", "Purge", "Remove", "Drop", "Deregister"];
-    let noun = |head: &&str| {
-        order.strip_prefix(*head).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
-    };
-    ends.iter().any(noun) && name.contains("aws-sdk")
+/// A module by its path, which lies outside of the project.
+fn outside(names: &Names<'_>, module: &str) -> bool {
+    let place = module.strip_prefix("file://").unwrap_or(module);
+    place.starts_with(['/', '~']) && path::locate(place, names.context).scope != Scope::Project
+}
+
+/// Within a package that is written out.
+fn packaged(module: &Value) -> bool {
+    module.partial().split(HOLE).next().is_some_and(|known| known.contains('.') && !known.starts_with('.'))
 }
 
 fn handed(names: &Names<'_>, call: &Call<'_>) -> Found {
     let known = Table::get().call(names.language, &call.name).map(|rule| rule.does);
-    if known == Some(Does::Text) {
+    if matches!(known, Some(Does::Text | Does::Looks)) {
         return Found::default();
     }
     let dangerous = |value: &Value| {

@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use tree_sitter::Node;
 
 use super::Language;
+use super::answers::path_joined;
 use super::grammar::{self, Form, children, field, form};
 use super::scope::Frame;
-use super::table::{Does, Rule, Table};
-use super::texts::{braces, decoded, formatted, letters, unescaped, unhexed, unquoted};
+use super::table::Table;
+use super::texts::{braces, formatted, unescaped, unquoted};
 use super::value::{HOLE, SIZE_DEEP, Value};
 use crate::model::Context;
 use crate::work;
@@ -36,6 +37,8 @@ pub struct Names<'a> {
     /// Names outside of functions that get several values, and those that functions change.
     pub changing: HashSet<String>,
     pub shared: HashSet<String>,
+    /// Names that are declared without a value and get one at one place.
+    pub late: HashSet<String>,
     /// What is looked at right now serves requests.
     pub served: bool,
 }
@@ -76,6 +79,7 @@ impl<'a> Names<'a> {
             frames: Vec::new(),
             changing: HashSet::new(),
             shared: HashSet::new(),
+            late: HashSet::new(),
             served: false,
         }
     }
@@ -105,7 +109,9 @@ impl<'a> Names<'a> {
             Form::Choice => self.choice(node, deep),
             Form::Last => children(node).last().map_or(Value::Unknown, |last| self.deep(*last, deep)),
             Form::Constant => Value::Name(self.written(node).to_owned()),
-            Form::Command | Form::Function | Form::Other => Value::Unknown,
+            Form::Function => Value::Function,
+            Form::Other if node.kind() == "macro_invocation" => self.formatting(node, deep),
+            Form::Command | Form::Other => Value::Unknown,
         }
     }
 
@@ -138,8 +144,23 @@ impl<'a> Names<'a> {
                 let star = self.stars.iter().map(|module| format!("{module}.{plain}"));
                 let known = star.into_iter().find(|full| Table::get().exact(self.language, full).is_some());
                 let full = known.unwrap_or_else(|| plain.to_owned());
-                if Table::get().environment(&full) { Value::Secret } else { Value::Name(full) }
+                self.known(full)
             }
+        }
+    }
+
+    /// What a full name stands for where nothing was bound to it.
+    pub fn known(&self, full: String) -> Value {
+        match full.as_str() {
+            name if Table::get().environment(name) => Value::Secret,
+            name if Table::get().foreign(self.language, name) => Value::Foreign,
+            // A source lies somewhere within its project.
+            "__file__" | "__filename" | "import.meta.filename" => {
+                Value::Text(format!("{}/src/main", self.context.project))
+            }
+            "__dirname" | "import.meta.dirname" => Value::Text(format!("{}/src", self.context.project)),
+            "Rails.root" => Value::Text(self.context.project.clone()),
+            _ => Value::Name(full),
         }
     }
 
@@ -179,6 +200,25 @@ impl<'a> Names<'a> {
         text
     }
 
+    /// `format!("..{}", x)`: every insertion is a hole, one that whoever asks fills where any of
+    /// what is named within it is theirs.
+    fn formatting(&self, node: Node<'_>, deep: u8) -> Value {
+        let name = field(node, &["macro"]).map(|name| self.written(name)).unwrap_or_default();
+        let tokens = children(node).into_iter().find(|part| part.kind() == "token_tree");
+        let (Some(tokens), "format" | "concat" | "format_args") = (tokens, name) else {
+            return Value::Unknown;
+        };
+        let parts = children(tokens);
+        let Some(pattern) = parts.iter().find(|part| form(part.kind()) == Form::Text) else {
+            return Value::Unknown;
+        };
+        let text = self.deep(*pattern, deep).partial();
+        let named = parts.iter().filter(|part| part.kind() == "identifier").map(|part| self.written(*part));
+        let within = text.split('{').skip(1).filter_map(|rest| rest.split(['}', ':', '.']).next());
+        let foreign = named.chain(within).any(|name| self.bound.get(name).is_some_and(Value::foreign));
+        Value::Text(braces(&text, if foreign { &Value::Foreign } else { &Value::Unknown }))
+    }
+
     /// Content whose escapes are nodes of their own, with plain text between them.
     fn escaped(&self, node: Node<'_>) -> Value {
         let mut text = String::new();
@@ -199,19 +239,28 @@ impl<'a> Names<'a> {
             Some(Value::Name(object)) => self.named_member(&object, name),
             Some(Value::Map(members)) => value_of(&members, name),
             Some(Value::Secret) => self.variable(name),
+            Some(Value::Foreign) => Value::Foreign,
+            Some(Value::Text(text)) if name == "parent" => Value::Text(parent(&text)),
+            // The constructor of any function compiles texts.
+            Some(Value::Function) if name == "constructor" => Value::Name("Function".to_owned()),
+            Some(Value::List(_)) if name != "constructor" && self.scripts() => Value::Function,
             Some(_) => Value::Unknown,
             None => self.named(name),
         }
     }
 
-    fn named_member(&self, object: &str, name: &str) -> Value {
+    pub fn named_member(&self, object: &str, name: &str) -> Value {
         let full = format!("{object}.{name}");
-        let plain = Table::get().plain(&full);
-        if Table::get().environment(plain) { Value::Secret } else { Value::Name(plain.to_owned()) }
+        self.known(Table::get().plain(&full).to_owned())
+    }
+
+    /// Whether pages and servers are written in it.
+    pub fn scripts(&self) -> bool {
+        matches!(self.language, Language::JavaScript | Language::TypeScript)
     }
 
     /// One variable of the environment.
-    fn variable(&self, name: &str) -> Value {
+    pub fn variable(&self, name: &str) -> Value {
         match name {
             "HOME" | "USERPROFILE" => Value::Text(self.context.home.clone()),
             "PWD" => Value::Text(self.context.cwd.clone()),
@@ -224,15 +273,24 @@ impl<'a> Names<'a> {
         let parts = children(node);
         let object = field(node, &["value", "object", "operand"]).or(parts.first().copied());
         let index = field(node, &["subscript", "index"]).or(parts.get(1).copied());
-        let (Some(object), Some(index)) = (object, index) else { return Value::Unknown };
-        let (object, key) = (self.deep(object, deep), self.deep(index, deep));
+        let (Some(object_node), Some(index)) = (object, index) else { return Value::Unknown };
+        let (object, key) = (self.deep(object_node, deep), self.deep(index, deep));
         match (object, key.text()) {
             (Value::Name(object), Some(key)) => self.named_member(&object, key),
             (Value::Name(object), None) if Table::get().sensitive(&object) => {
                 Value::Name(format!("{object}.{HOLE}"))
             }
             (Value::Map(members), Some(key)) => value_of(&members, key),
+            // Which of them nobody knows before it runs.
+            (Value::Map(members), None) => {
+                members.into_iter().map(|(_, value)| value).reduce(Value::or).unwrap_or(Value::Unknown)
+            }
             (Value::Secret, Some(key)) => self.variable(key),
+            (Value::Foreign, _) => Value::Foreign,
+            (Value::Text(text), Some(up)) if self.written(object_node).ends_with(".parents") => {
+                let up = up.parse::<usize>().unwrap_or(0).min(8);
+                Value::Text((0..=up).fold(text, |path, _| parent(&path)))
+            }
             (Value::List(values), Some(key)) => {
                 key.parse::<usize>().ok().and_then(|at| values.get(at).cloned()).unwrap_or(Value::Unknown)
             }
@@ -314,8 +372,22 @@ impl<'a> Names<'a> {
             "conditional_expression" => (parts.first(), parts.get(2)),
             _ => (parts.get(1), parts.get(2)),
         };
+        let condition = match node.kind() {
+            "conditional_expression" => parts.get(1),
+            _ => parts.first(),
+        };
+        // What is looked for in a list is one of it.
+        let tested = condition.is_some_and(|condition| {
+            let written = self.written(*condition);
+            ["include?", ".includes(", " in ", ".has(", "contains"].iter().any(|test| written.contains(test))
+        });
         match (first, second) {
-            (Some(first), Some(second)) => self.deep(*first, deep).or(self.deep(*second, deep)),
+            (Some(first), Some(second)) => {
+                let ways = [self.deep(*first, deep), self.deep(*second, deep)];
+                let [first, second] =
+                    ways.map(|way| if tested && way.foreign() { Value::Unknown } else { way });
+                first.or(second)
+            }
             _ => Value::Unknown,
         }
     }
@@ -348,6 +420,13 @@ impl<'a> Names<'a> {
                 _ => format!("?.{}", self.written(name)),
             };
             return Some((full, receiver));
+        }
+        // `handlers[request.name](x)`
+        if form(function.kind()) == Form::Index
+            && let Some(key) = field(function, &["subscript", "index"])
+            && self.deep(key, deep).foreign()
+        {
+            return Some((format!("?.{HOLE}"), None));
         }
         match self.picked(self.deep(function, deep)) {
             Value::Name(name) => Some((name, None)),
@@ -402,92 +481,6 @@ impl<'a> Names<'a> {
         }
         (args, named)
     }
-
-    /// What a call answers, where that can be known without running it.
-    pub fn result(&self, call: &Call<'_>) -> Value {
-        if let Some(Value::Process(words)) = &call.receiver {
-            return appended(words, call);
-        }
-        if whole_environment(call) {
-            return Value::Secret;
-        }
-        let Some(rule) = Table::get().call(self.language, &call.name) else {
-            // What a service's library hands out speaks to the service as well.
-            let service = Table::get().service(&call.name);
-            return service.map_or(Value::Unknown, |package| Value::Name(format!("{package}.?")));
-        };
-        let first = call.at(rule.at).cloned().unwrap_or(Value::Unknown);
-        self.answer(rule, call, first)
-    }
-
-    fn answer(&self, rule: Rule, call: &Call<'_>, first: Value) -> Value {
-        match rule.does {
-            Does::Text => match (&first, call.name.as_str()) {
-                (Value::Text(text), "Buffer.from") => match call.args.get(1).and_then(Value::text) {
-                    Some("base64") => decoded(text),
-                    Some("hex") => unhexed(text),
-                    _ => first,
-                },
-                (Value::Text(text), "os.path.expanduser") => Value::Text(text.clone()),
-                (Value::Unknown, "dict" | "list") => {
-                    call.named.first().map_or(Value::Unknown, |(_, value)| value.clone())
-                }
-                _ => first,
-            },
-            Does::Module => match first.text() {
-                // `__import__('a.b')` gives `a`, unless it is asked for names of `b`.
-                Some(module) if call.name == "__import__" && call.args.len() + call.named.len() == 1 => {
-                    Value::Name(module.split('.').next().unwrap_or(module).to_owned())
-                }
-                Some(module) => Value::Name(module.trim_start_matches("node:").to_owned()),
-                None => Value::Unknown,
-            },
-            Does::Attribute => match (&first, call.args.get(1).and_then(Value::text)) {
-                (Value::Name(object), Some(name)) => self.named_member(object, name),
-                (Value::Name(object), None) if Table::get().sensitive(object) => {
-                    Value::Name(format!("{object}.{HOLE}"))
-                }
-                _ => Value::Unknown,
-            },
-            Does::Globals => Value::Name("globals".to_owned()),
-            Does::Join => match &call.receiver {
-                Some(Value::Text(_) | Value::Temp) => {
-                    let parts = call.receiver.iter().chain(&call.args).cloned().collect::<Vec<_>>();
-                    path_joined(&parts)
-                }
-                _ => path_joined(&call.args),
-            },
-            Does::Concat => concatenated(call.receiver.as_ref(), call.args.first()),
-            Does::ConcatList => concatenated(call.args.get(1), call.args.first()),
-            Does::AppendText => call
-                .args
-                .iter()
-                .fold(call.receiver.clone().unwrap_or(Value::Unknown), |text, part| text.joined(part)),
-            Does::Format => formatted(&first, &Value::List(call.args.get(1..).unwrap_or_default().to_vec())),
-            Does::FormatBraces => match first {
-                Value::Text(text) => Value::Text(braces(&text)),
-                _ => Value::Unknown,
-            },
-            Does::Split => split(call),
-            Does::Decode => first.text().map_or(Value::Unknown, decoded),
-            Does::Hex => first.text().map_or(Value::Unknown, unhexed),
-            Does::Letter => letters(&call.args),
-            Does::Home => Value::Text(self.context.home.clone()),
-            Does::Temp => Value::Temp,
-            Does::Environment => Value::Secret,
-            Does::Secret => first.text().map_or(Value::Secret, |name| self.variable(name)),
-            Does::Process => Value::Process(call.args.clone()),
-            _ => Value::Unknown,
-        }
-    }
-}
-
-/// All names and values of the environment in another form.
-fn whole_environment(call: &Call<'_>) -> bool {
-    let last = call.name.rsplit('.').next().unwrap_or(&call.name);
-    let own = call.receiver == Some(Value::Secret) && matches!(last, "items" | "values" | "copy");
-    let given = matches!(call.name.as_str(), "Object.entries" | "Object.values" | "Object.assign" | "dict");
-    own || given && call.args.contains(&Value::Secret)
 }
 
 /// Without parentheses and the like.
@@ -507,62 +500,15 @@ fn bare(mut node: Node<'_>) -> Node<'_> {
     node
 }
 
+/// The directory that a path lies in.
+pub fn parent(path: &str) -> String {
+    match path.trim_end_matches('/').rsplit_once('/') {
+        Some(("", _)) => "/".to_owned(),
+        Some((parent, _)) => parent.to_owned(),
+        None => ".".to_owned(),
+    }
+}
+
 fn value_of(members: &[(String, Value)], name: &str) -> Value {
     members.iter().find(|(key, _)| key == name).map_or(Value::Unknown, |(_, value)| value.clone())
-}
-
-/// `Command::new(x).arg(y).args([z])`.
-fn appended(words: &[Value], call: &Call<'_>) -> Value {
-    let mut words = words.to_vec();
-    match call.name.rsplit('.').next() {
-        Some("arg") => words.extend(call.args.iter().cloned()),
-        Some("args") => match call.args.first() {
-            Some(Value::List(list)) => words.extend(list.iter().cloned()),
-            _ => words.push(Value::Unknown),
-        },
-        _ => {}
-    }
-    Value::Process(words)
-}
-
-fn path_joined(parts: &[Value]) -> Value {
-    let mut path = String::new();
-    for part in parts {
-        let part = part.partial();
-        if part.starts_with('/') || path.is_empty() {
-            path = part;
-        } else {
-            path = format!("{}/{part}", path.trim_end_matches('/'));
-        }
-    }
-    Value::Text(path)
-}
-
-fn concatenated(separator: Option<&Value>, list: Option<&Value>) -> Value {
-    // `sep.join(list)` in Python, `list.join(sep)` elsewhere.
-    let (list, separator) = match (separator, list) {
-        (Some(Value::List(list)), separator) => (list, separator),
-        (separator, Some(Value::List(list))) => (list, separator),
-        _ => return Value::Unknown,
-    };
-    let separator = separator.and_then(Value::text).unwrap_or_default();
-    if !work::spend(separator.len().saturating_mul(list.len())) {
-        return Value::Unknown;
-    }
-    Value::Text(list.iter().map(Value::partial).collect::<Vec<_>>().join(separator))
-}
-
-fn split(call: &Call<'_>) -> Value {
-    let text = match call.receiver.as_ref() {
-        Some(Value::Text(text)) => Some(text.as_str()),
-        _ => call.args.first().and_then(Value::text),
-    };
-    match text.filter(|text| !text.contains(HOLE)) {
-        Some(text) => {
-            let words =
-                text.split_whitespace().map(|word| Value::Text(word.trim_matches(['"', '\'']).to_owned()));
-            Value::List(words.collect())
-        }
-        None => Value::Unknown,
-    }
 }

@@ -24,10 +24,42 @@ pub fn of(language: Language) -> Option<Grammar> {
 /// The tree of a text; `None` where it takes too much work.
 pub fn parsed(language: Language, grammar: Grammar, text: &str) -> Option<Tree> {
     // Go ends a statement with its line.
-    match language == Language::Go && !text.ends_with('\n') {
+    // A tagged template's types are no part of what that grammar knows.
+    let tagged = (grammar == Grammar::TypeScript && text.contains(">`")).then(|| untyped(text));
+    let text = tagged.as_deref().unwrap_or(text);
+    let tree = match language == Language::Go && !text.ends_with('\n') {
         true => tree::parse(grammar, &format!("{text}\n")),
         false => tree::parse(grammar, text),
+    };
+    // Pages are written in a dialect of their own, and nothing says so.
+    match tree {
+        Some(tree) if grammar == Grammar::TypeScript && tree.root_node().has_error() => {
+            Some(tree::parse(Grammar::Tsx, text).filter(|page| !page.root_node().has_error()).unwrap_or(tree))
+        }
+        tree => tree,
     }
+}
+
+/// The text with blanks in place of types before a template: places stay where they are.
+fn untyped(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for (end, _) in text.match_indices(">`") {
+        let word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_[]{}<>,|.;: ".contains(byte);
+        let mut depth = 0_usize;
+        for at in (0..=end).rev() {
+            match text.as_bytes()[at] {
+                b'>' => depth += 1,
+                b'<' => depth -= 1,
+                byte if !word(&byte) => break,
+                _ => {}
+            }
+            if depth == 0 {
+                bytes[at..=end].fill(b' ');
+                break;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
 /// What a node is to the analyser.

@@ -5,19 +5,30 @@
 //! - [`evaluate`]: from expressions to values, through imports and constants
 //! - [`scope`]: which variable a name stands for
 //! - [`walk`]: every call in order, with what is bound before it
+//! - [`foreign`]: what whoever asks sends
+//! - [`guards`]: checks that are switched off
 //! - [`texts`]: how texts are written, formatted, decoded
+//! - [`answers`]: what calls answer
 //! - [`act`]: what a known call does
-//! - [`send`]: requests and connections
+//! - [`run`], [`files`], [`rows`], [`send`], [`services`]: the same for programs, files, SQL,
+//!   requests and connections, and what services are told
 //! - [`table`]: what calls are known
 //!
 //! Invariants: nothing is run; dead code counts; a call whose effect hangs on what is only
 //! known at run time is a gap where it would run programs or delete.
 
 mod act;
+mod answers;
 mod evaluate;
+mod files;
+mod foreign;
 mod grammar;
+mod guards;
+mod rows;
+mod run;
 mod scope;
 mod send;
+mod services;
 #[cfg(test)]
 mod soundness;
 mod table;

@@ -9,6 +9,7 @@ use tree_sitter::{Node, Tree};
 
 use super::Language;
 use super::evaluate::Names;
+use super::foreign;
 use super::grammar::{Form, children, field, form};
 use super::value::Value;
 use crate::work;
@@ -42,6 +43,9 @@ impl Names<'_> {
             Some(frame) if frame.own.contains_key(name) => {
                 self.bound.insert(name.to_owned(), value.bounded());
             }
+            Some(_) if self.late.contains(name) => {
+                self.bound.insert(name.to_owned(), value.bounded());
+            }
             // A function that may never be called, or called later.
             Some(_) => {
                 let before = self.bound.get(name).cloned().unwrap_or(Value::Unknown);
@@ -60,12 +64,14 @@ impl Names<'_> {
     }
 
     /// Begins a function: its parameters are whatever it is called with.
-    pub fn enter(&mut self, node: Node<'_>) {
+    /// `served`: it serves requests.
+    pub fn enter(&mut self, node: Node<'_>, served: bool) {
         self.answers.get_mut().clear();
         let open = matches!(node.kind(), "block" | "do_block") && self.language == Language::Ruby;
         let mut frame = Frame { open, ..Frame::default() };
-        for name in self.parameters(node) {
-            let before = self.bound.insert(name.clone(), Value::Unknown);
+        for (name, part) in self.parameters(node) {
+            let value = foreign::parameter(self, part, &name, served);
+            let before = self.bound.insert(name.clone(), value);
             frame.own.entry(name).or_insert(before);
         }
         self.frames.push(frame);
@@ -91,12 +97,14 @@ impl Names<'_> {
         }
     }
 
-    fn parameters(&self, node: Node<'_>) -> Vec<String> {
+    /// Names of the parameters, each with the parameter that it is in.
+    fn parameters<'t>(&self, node: Node<'t>) -> Vec<(String, Node<'t>)> {
         let Some(list) = field(node, &["parameters", "parameter"]) else { return Vec::new() };
         if form(list.kind()) == Form::Name {
-            return vec![self.written(list).to_owned()];
+            return vec![(self.written(list).to_owned(), list)];
         }
-        children(list).into_iter().flat_map(|part| self.parameter(part, 6)).collect()
+        let named = |part: Node<'t>| self.parameter(part, 6).into_iter().map(move |name| (name, part));
+        children(list).into_iter().flat_map(named).collect()
     }
 
     /// The names within a parameter; its default and its type give none.
@@ -124,8 +132,17 @@ pub fn function(language: Language, kind: &'static str) -> bool {
 /// Names outside of functions that are given a value more than once, and those that
 /// functions give one.
 pub fn survey(names: &mut Names<'_>, tree: &Tree) {
+    if names.scripts() {
+        // Functions of the text itself are there before anything runs.
+        let own = children(tree.root_node()).into_iter().filter(|node| node.kind() == "function_declaration");
+        let own = own.filter_map(|node| field(node, &["name"])).map(|name| names.written(name).to_owned());
+        names.bound = own.map(|name| (name, Value::Function)).collect();
+    }
     let mut counts: HashMap<&str, u32> = HashMap::new();
     let mut inside: HashSet<&str> = HashSet::new();
+    let mut empty: HashSet<&str> = HashSet::new();
+    // How often names get a value, wherever.
+    let mut gifts: HashMap<&str, u32> = HashMap::new();
     let mut waiting = vec![(tree.root_node(), false)];
     let mut seen = 0;
     while let Some((node, within)) = waiting.pop() {
@@ -137,13 +154,21 @@ pub fn survey(names: &mut Names<'_>, tree: &Tree) {
             ("global_statement" | "nonlocal_statement", _) => {
                 inside.extend(children(node).into_iter().map(|name| names.written(name)));
             }
+            ("variable_declarator", false) if field(node, &["value"]).is_none() => {
+                let name = field(node, &["name"]).map(|name| names.written(name)).unwrap_or_default();
+                empty.insert(name);
+                counts.entry(name).or_default();
+            }
             (kind, false) if gives(kind) => {
                 if let Some(left) = field(node, &["left", "name", "pattern"]) {
                     *counts.entry(names.written(left)).or_default() += 1;
+                    *gifts.entry(names.written(left)).or_default() += 1;
                 }
             }
             ("assignment_expression" | "augmented_assignment_expression" | "assignment_statement", true) => {
-                inside.extend(field(node, &["left"]).map(|left| names.written(left)));
+                let left = field(node, &["left"]).map(|left| names.written(left)).unwrap_or_default();
+                inside.insert(left);
+                *gifts.entry(left).or_default() += 1;
             }
             _ => {}
         }
@@ -152,7 +177,11 @@ pub fn survey(names: &mut Names<'_>, tree: &Tree) {
     }
     let twice = counts.iter().filter(|(_, count)| **count > 1).map(|(name, _)| (*name).to_owned());
     names.changing = twice.collect();
-    names.shared = inside.into_iter().filter(|name| counts.contains_key(name)).map(str::to_owned).collect();
+    // Given a value at one place alone, they have that one wherever they have any.
+    let once = empty.into_iter().filter(|name| gifts.get(name) == Some(&1));
+    names.late = once.map(str::to_owned).collect();
+    let shared = inside.into_iter().filter(|name| counts.contains_key(name));
+    names.shared = shared.filter(|name| !names.late.contains(*name)).map(str::to_owned).collect();
 }
 
 fn gives(kind: &str) -> bool {

@@ -58,6 +58,22 @@ pub enum Does {
     Letter,
     Home,
     Temp,
+    Parent,
+    Listing,
+    Database,
+    Template,
+    Extract,
+    Fragment,
+    Query,
+    Connect,
+    Listen,
+    Looks,
+    Method,
+    MethodNamed,
+    Memory,
+    Serve,
+    Vault,
+    Persist,
 }
 
 impl Does {
@@ -94,13 +110,34 @@ struct Written {
     call: Vec<Row>,
     sensitive: Sensitive,
     services: Services,
+    foreign: Foreign,
+    guards: Guards,
+}
+
+/// What comes from whoever asks.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Foreign {
+    names: HashSet<String>,
+    ruby: HashSet<String>,
+    extractors: Vec<String>,
+}
+
+/// Switches by the value that turns the guard off, in small letters.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Guards {
+    off: HashMap<String, HashSet<String>>,
+    mentions: HashSet<String>,
 }
 
 /// What is known of services' libraries.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Services {
+    commands: HashMap<String, Vec<String>>,
     packages: Vec<String>,
+    methods: Vec<String>,
     ends: HashSet<String>,
     changes: HashSet<String>,
 }
@@ -119,6 +156,8 @@ struct Sensitive {
     transparent: HashSet<String>,
     environment: HashSet<String>,
     servers: HashSet<String>,
+    logs: HashSet<String>,
+    hidden: HashSet<String>,
     plain: HashSet<String>,
 }
 
@@ -127,6 +166,8 @@ pub struct Table {
     calls: HashMap<&'static str, HashMap<String, Rule>>,
     sensitive: Sensitive,
     services: Services,
+    foreign: Foreign,
+    guards: Guards,
 }
 
 impl Table {
@@ -139,14 +180,15 @@ impl Table {
     pub fn parse() -> Result<Self, toml::de::Error> {
         let written: Written = toml::from_str(include_str!("../../data/code.toml"))?;
         let mut calls: HashMap<&'static str, HashMap<String, Rule>> = HashMap::new();
-        for row in written.call {
+        for row in &written.call {
             let rule = Rule { does: row.does, at: row.at };
             for language in row.languages.iter().filter_map(|language| Language::named(language)) {
                 let known = calls.entry(family(language)).or_default();
                 known.extend(row.names.iter().map(|name| (name.clone(), rule)));
             }
         }
-        Ok(Self { calls, sensitive: written.sensitive, services: written.services })
+        let Written { sensitive, services, foreign, guards, .. } = written;
+        Ok(Self { calls, sensitive, services, foreign, guards })
     }
 
     /// The rule of a full name.
@@ -175,18 +217,24 @@ impl Table {
 
     /// Holds members that run code or delete.
     pub fn sensitive(&self, name: &str) -> bool {
-        self.sensitive.names.contains(name.split('.').next().unwrap_or(name))
+        self.sensitive.names.contains(name.split(['.', '/']).next().unwrap_or(name))
             || self.sensitive.transparent.contains(name)
     }
 
     /// The package of a service that a full name begins with.
     pub fn service<'a>(&self, name: &'a str) -> Option<&'a str> {
         let package = name.split('.').next().unwrap_or(name);
-        let known = |known: &String| match known.strip_suffix('*') {
-            Some(head) => package.starts_with(head),
-            None => package == known,
-        };
-        self.services.packages.iter().any(known).then_some(package)
+        self.services.packages.iter().any(|known| fits(known, package)).then_some(package)
+    }
+
+    /// The program that a function stands for, and its first words.
+    pub fn command(&self, name: &str) -> Option<&[String]> {
+        self.services.commands.get(name).map(Vec::as_slice)
+    }
+
+    /// A method that only a service's library has.
+    pub fn telling(&self, method: &str) -> bool {
+        self.services.methods.iter().any(|known| fits(known, method))
     }
 
     /// What a method of a service's library tells the service.
@@ -199,6 +247,32 @@ impl Table {
         }
     }
 
+    /// What requests hold, by the last two names: `request.args`.
+    pub fn foreign(&self, language: Language, name: &str) -> bool {
+        let mut dots = name.rmatch_indices('.').map(|(at, _)| at + 1);
+        let start = dots.nth(1).unwrap_or(0);
+        let tail = name.get(start..).unwrap_or(name);
+        self.foreign.names.contains(tail) || language == Language::Ruby && self.foreign.ruby.contains(name)
+    }
+
+    /// A type of Rust's frameworks that takes something out of a request.
+    pub fn extractor(&self, kind: &str) -> bool {
+        let takes = |part: &str| {
+            let head = part.split('<').next().unwrap_or(part);
+            head.len() < part.len() && self.foreign.extractors.iter().any(|name| name == head)
+        };
+        kind.split("::").any(takes)
+    }
+
+    /// Whether setting this name to this value turns a guard off.
+    pub fn switch(&self, name: &str, value: &str) -> bool {
+        self.guards.off.get(&value.to_lowercase()).is_some_and(|names| names.contains(name))
+    }
+
+    pub fn mention(&self, name: &str) -> bool {
+        self.guards.mentions.contains(name)
+    }
+
     pub fn environment(&self, name: &str) -> bool {
         self.sensitive.environment.contains(name)
     }
@@ -207,9 +281,27 @@ impl Table {
         self.sensitive.servers.contains(method)
     }
 
+    /// A method that writes where people and other programs read.
+    pub fn log(&self, method: &str) -> bool {
+        self.sensitive.logs.contains(method)
+    }
+
+    /// A variable that is named for what nobody should see.
+    pub fn hidden(&self, name: &str) -> bool {
+        self.sensitive.hidden.contains(name)
+    }
+
     /// A variable of the environment that holds no secret.
     pub fn harmless(&self, variable: &str) -> bool {
         self.sensitive.plain.contains(variable)
+    }
+}
+
+/// Whether a name is this one, or begins so where `*` ends it.
+fn fits(known: &str, name: &str) -> bool {
+    match known.strip_suffix('*') {
+        Some(head) => name.starts_with(head),
+        None => name == known,
     }
 }
 

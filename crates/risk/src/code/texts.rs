@@ -27,12 +27,13 @@ pub fn formatted(left: &Value, right: &Value) -> Value {
     Value::Text(text)
 }
 
-/// `"...{x}...".format(...)`: what is put in is a hole.
-pub fn braces(text: &str) -> String {
+/// `"...{x}...".format(...)`: what is put in is a hole of this value.
+pub fn braces(text: &str, value: &Value) -> String {
+    let hole = value.partial();
     let mut parts = text.split('{');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        plain.push(HOLE);
+        plain.push_str(&hole);
         plain.push_str(part.split_once('}').map_or("", |(_, rest)| rest));
     }
     plain

@@ -2,8 +2,12 @@
 
 use crate::work;
 
+/// Begins the name of what a file of the project's own holds.
+pub const OWN_FILE: &str = "file:";
 /// Stands for an unknown part within a text.
 pub const HOLE: char = '\u{1a}';
+/// Follows a [`HOLE`] that whoever asks fills.
+pub const MARK: char = '\u{1c}';
 /// What an unknown word of a command line becomes: a variable, which no analyser expands.
 pub const UNKNOWN_WORD: &str = "$unresolved";
 /// Largest and deepest value that a name keeps.
@@ -28,6 +32,12 @@ pub enum Value {
     Temp,
     /// Out of the environment, where it may be secret.
     Secret,
+    /// Whatever whoever asks sends.
+    Foreign,
+    /// A function that is written here, or a method of something plain.
+    Function,
+    /// Many of a kind, of which one at a time is looked at.
+    Each(Box<Value>),
     Either(Vec<Value>),
     Unknown,
 }
@@ -46,7 +56,19 @@ impl Value {
         match self {
             Self::Text(text) => text.clone(),
             Self::Temp => "/tmp/fresh".to_owned(),
+            Self::Foreign => format!("{HOLE}{MARK}"),
             _ => HOLE.to_string(),
+        }
+    }
+
+    /// Whether whoever asks decides on it, or on a part of it.
+    pub fn foreign(&self) -> bool {
+        match self {
+            Self::Foreign => true,
+            Self::Text(text) | Self::Name(text) => text.contains(MARK),
+            Self::List(values) | Self::Either(values) => values.iter().any(Self::foreign),
+            Self::Each(one) => one.foreign(),
+            _ => false,
         }
     }
 
@@ -77,7 +99,8 @@ impl Value {
             Self::Map(members) => {
                 members.iter().try_fold(1, |sum, (key, value)| Some(sum + key.len() + value.size(deep)?))
             }
-            Self::Temp | Self::Secret | Self::Unknown => Some(1),
+            Self::Each(one) => one.size(deep),
+            Self::Temp | Self::Secret | Self::Function | Self::Foreign | Self::Unknown => Some(1),
         }
     }
 
@@ -124,6 +147,7 @@ impl Value {
                 work::spend(text.len());
                 if text.len() > SIZE_MAX { Self::Unknown } else { Self::Text(text) }
             }
+            (Self::Foreign, _) | (_, Self::Foreign) => Self::Foreign,
             _ => Self::Unknown,
         }
     }
@@ -145,4 +169,9 @@ impl Value {
             _ => false,
         }
     }
+}
+
+/// A text with something in place of what is not known.
+pub fn filled(text: &str, with: &str) -> String {
+    text.replace(MARK, "").replace(HOLE, with)
 }

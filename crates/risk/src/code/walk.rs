@@ -5,12 +5,16 @@ use tree_sitter::{Node, Tree};
 use super::Language;
 use super::act;
 use super::evaluate::Names;
+use super::foreign;
 use super::grammar::{self, Form, children, field, form};
+use super::guards;
 use super::scope;
+use super::send;
 use super::table::Table;
 use super::value::{HOLE, Value};
-use crate::model::{Context, Found, Unresolved};
+use crate::model::{Context, DEPTH_MAX, Found, Unresolved};
 use crate::shell;
+use crate::tree::Grammar;
 use crate::work;
 
 /// Most nodes that are looked at; a text has fewer than its bytes.
@@ -28,6 +32,11 @@ enum Step<'t> {
 pub fn effects(language: Language, text: &str, tree: &Tree, context: &Context) -> Found {
     let mut names = Names::new(language, text, context);
     scope::survey(&mut names, tree);
+    walked(names, tree)
+}
+
+fn walked(mut names: Names<'_>, tree: &Tree) -> Found {
+    let language = names.language;
     let mut found = Found::default();
     let mut waiting = vec![Step::Look { node: tree.root_node(), branch: 0, served: false }];
     let mut seen = 0;
@@ -42,25 +51,86 @@ pub fn effects(language: Language, text: &str, tree: &Tree, context: &Context) -
             break;
         }
         if scope::function(language, node.kind()) {
-            names.enter(node);
+            names.enter(node, served);
             waiting.push(Step::Leave);
         }
         bind(&mut names, node, branch > 0);
         names.served = served;
-        match form(node.kind()) {
-            Form::Call => found.extend(called(&mut names, node).at(&node.byte_range())),
-            Form::Command => found.extend(command(&names, node).at(&node.byte_range())),
-            _ => {}
-        }
+        found.extend(looked_at(&mut names, node).at(&node.byte_range()));
         let branch = branch + u32::from(grammar::branches(node.kind()));
         let calls = form(node.kind()) == Form::Call;
         let serves = calls.then(|| serves(&names, node)).flatten().map(|list| list.id());
-        let below = |node: Node<'_>| served || serves == Some(node.id());
+        let decorated = foreign::decorated(&names, node);
+        let below = |node: Node<'_>| served || decorated || serves == Some(node.id());
         let looks =
             children(node).into_iter().rev().map(|node| Step::Look { node, branch, served: below(node) });
         waiting.extend(looks);
     }
     found
+}
+
+/// What one node does.
+fn looked_at(names: &mut Names<'_>, node: Node<'_>) -> Found {
+    let mut found = guards::off(names, node);
+    match form(node.kind()) {
+        Form::Call => found.extend(called(names, node)),
+        Form::Command => found.extend(command(names, node)),
+        _ => {}
+    }
+    if node.kind() == "return_statement" && names.served {
+        let answered = children(node).first().map_or(Value::Unknown, |value| names.value(*value));
+        found.extend(act::shown(std::slice::from_ref(&answered)));
+    }
+    if node.kind() == "assignment_expression" {
+        found.extend(loaded_from(names, node));
+    }
+    if node.kind() == "macro_invocation" {
+        found.extend(expanded(names, node));
+    }
+    found
+}
+
+/// A page asks for whatever a source or an address is set to.
+fn loaded_from(names: &Names<'_>, node: Node<'_>) -> Found {
+    let target = field(node, &["left"]).map(|left| names.written(left)).unwrap_or_default();
+    let asks = [".src", ".href", "location"].iter().any(|end| target.ends_with(end));
+    let markup = [".innerHTML", ".outerHTML"].iter().any(|end| target.ends_with(end));
+    match field(node, &["right"]).filter(|_| asks || markup).map(|value| names.value(value)) {
+        Some(value) if value.secret() => send::secret(&value),
+        Some(value) if markup && value.foreign() => {
+            act::gap("code.template", "whoever made the address writes a part of the page")
+        }
+        _ => Found::default(),
+    }
+}
+
+/// What a macro of Rust's is given is read as its arguments: nothing else is known of it.
+fn expanded(names: &Names<'_>, node: Node<'_>) -> Found {
+    let Some(tokens) = children(node).into_iter().find(|part| part.kind() == "token_tree") else {
+        return Found::default();
+    };
+    let written = names.written(tokens);
+    let Some(inner) = written.get(1..written.len().saturating_sub(1)).filter(|inner| inner.contains('('))
+    else {
+        return Found::default();
+    };
+    if names.context.depth >= DEPTH_MAX {
+        return Unresolved::new("limit.depth", "code lies too deep within other code").into();
+    }
+    let text = format!("fn given() {{ given({inner}); }}");
+    let Some(tree) = grammar::parsed(names.language, Grammar::Rust, &text) else {
+        return Unresolved::new("limit.work", "the code takes more looking at than is done").into();
+    };
+    // A macro with a grammar of its own says nothing that is read here.
+    if tree.root_node().has_error() {
+        return Found::default();
+    }
+    let context = act::inner(names.context);
+    let mut within = Names::new(names.language, &text, &context);
+    within.bound.clone_from(&names.bound);
+    within.stars.clone_from(&names.stars);
+    within.served = names.served;
+    walked(within, &tree)
 }
 
 /// The arguments of a call that makes them serve requests.
@@ -137,7 +207,14 @@ fn bind(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
                 names.bind(&name, value, true);
             }
         }
-        "for_statement" | "for_in_clause" | "for_in_statement" | "range_clause" => looped(names, node),
+        "for_statement" | "for_in_statement" | "range_clause" => looped(names, node),
+        // What runs for each comes before the names that it uses.
+        "list_comprehension" | "set_comprehension" | "dictionary_comprehension" | "generator_expression" => {
+            children(node)
+                .into_iter()
+                .filter(|part| part.kind() == "for_in_clause")
+                .for_each(|part| looped(names, part));
+        }
         "global_statement" | "nonlocal_statement" => names.disown(node),
         _ => {}
     }
@@ -180,19 +257,30 @@ fn give(names: &mut Names<'_>, left: Node<'_>, value: Value, how: How) {
 fn unpack(names: &mut Names<'_>, pattern: Node<'_>, value: &Value, how: How) {
     for part in children(pattern) {
         let (key, name) = match (field(part, &["key"]), field(part, &["value"])) {
-            (Some(key), Some(name)) => (names.written(key), names.written(name)),
-            _ => (names.written(part), names.written(part)),
+            (Some(key), Some(name)) => (member_key(names, key), names.written(name)),
+            _ => (names.written(part).to_owned(), names.written(part)),
         };
         let member = match value {
-            Value::Name(object) => Value::Name(format!("{object}.{key}")),
+            Value::Name(object) => names.named_member(object, &key),
             Value::Map(members) => members
                 .iter()
-                .find(|(known, _)| known == key)
+                .find(|(known, _)| *known == key)
                 .map_or(Value::Unknown, |(_, value)| value.clone()),
-            Value::Secret if !Table::get().harmless(key) => Value::Secret,
+            Value::Secret if !Table::get().harmless(&key) => Value::Secret,
+            Value::Foreign => Value::Foreign,
             _ => Value::Unknown,
         };
         names.bind(name, member, how.declares);
+    }
+}
+
+/// `{ [`ex${'ec'}`]: run }` names the member by an expression.
+fn member_key(names: &Names<'_>, key: Node<'_>) -> String {
+    match key.kind() {
+        "computed_property_name" => {
+            children(key).first().map_or(HOLE.to_string(), |inner| names.value(*inner).partial())
+        }
+        _ => names.written(key).trim_matches(['"', '\'']).to_owned(),
     }
 }
 
@@ -213,6 +301,13 @@ fn looped(names: &mut Names<'_>, node: Node<'_>) {
         let value = match names.value(right) {
             Value::List(values) => values.into_iter().reduce(Value::or).unwrap_or(Value::Unknown),
             Value::Secret => Value::Secret,
+            Value::Foreign => Value::Foreign,
+            Value::Name(name) => match Table::get().service(&name) {
+                Some(service) => Value::Name(format!("{service}.?")),
+                None => Value::Unknown,
+            },
+            // Each of what a listing or a service gives.
+            Value::Each(one) => *one,
             _ => Value::Unknown,
         };
         give(names, left, value, How { branch: false, declares: true });

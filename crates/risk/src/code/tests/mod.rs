@@ -1,3 +1,6 @@
+mod outside;
+mod places;
+
 use proptest::prelude::*;
 
 use super::Language as L;

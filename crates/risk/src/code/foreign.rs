@@ -1,0 +1,56 @@
+//! What whoever asks sends: requests, messages, uploads.
+//!
+//! Invariant: what is known to come from outside stays so through members, calls on it and
+//! texts that it is put into; what checks or reduces it (`basename`, `int`) gives something
+//! that is merely not known.
+
+use tree_sitter::Node;
+
+use super::Language;
+use super::evaluate::Names;
+use super::grammar::{Form, children, field, form};
+use super::table::Table;
+use super::value::Value;
+
+/// Names by which handlers call what they are asked.
+const REQUESTS: [&str; 4] = ["req", "request", "ctx", "event"];
+/// Names of what a framework hands to a handler besides what it is asked.
+const OWN: [&str; 10] =
+    ["self", "cls", "db", "session", "user", "current_user", "settings", "background_tasks", "conn", "pool"];
+
+/// What a parameter stands for when the function is called.
+pub fn parameter(names: &Names<'_>, part: Node<'_>, name: &str, served: bool) -> Value {
+    let written = names.written(part);
+    let kind = field(part, &["type"]).map(|kind| names.written(kind)).unwrap_or_default();
+    match names.language {
+        Language::Python if name == "tmp_path" || name == "tmpdir" => Value::Temp,
+        Language::Rust if Table::get().extractor(kind) => Value::Foreign,
+        Language::Go
+            if ["http.Request", "gin.Context", "echo.Context", "fiber.Ctx"]
+                .iter()
+                .any(|t| kind.contains(t)) =>
+        {
+            Value::Name("request".to_owned())
+        }
+        Language::Go | Language::Rust => Value::Unknown,
+        _ if matches!(name, "res" | "response" | "reply") && names.scripts() => Value::Name("res".to_owned()),
+        _ if REQUESTS.contains(&name) => Value::Name(name.to_owned()),
+        // What a route names and a form holds; the framework's own are made by functions.
+        Language::Python if served && !OWN.contains(&name) && !written.contains("Depends(") => Value::Foreign,
+        _ => Value::Unknown,
+    }
+}
+
+/// Whether a decorator makes a function serve requests.
+pub fn decorated(names: &Names<'_>, node: Node<'_>) -> bool {
+    let serves = |decorator: &Node<'_>| {
+        let call = children(*decorator).into_iter().next().filter(|call| form(call.kind()) == Form::Call);
+        let method = call
+            .and_then(|call| field(call, &["function"]))
+            .and_then(|function| field(function, &["attribute"]))
+            .map(|method| names.written(method));
+        method.is_some_and(|method| Table::get().server(method) || method == "websocket")
+    };
+    node.kind() == "decorated_definition"
+        && children(node).iter().filter(|part| part.kind() == "decorator").any(serves)
+}

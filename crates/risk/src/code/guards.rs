@@ -1,0 +1,91 @@
+//! Guards that code switches off: checks of certificates and signatures, limits of what
+//! memory may run, sandboxes of pages.
+//!
+//! A switch is found by its name wherever it is set: as an argument, a member, a field.
+
+use tree_sitter::Node;
+
+use super::Language;
+use super::act::{effect, gap};
+use super::evaluate::{Call, Names};
+use super::grammar::{Form, children, field, form};
+use super::table::Table;
+use super::value::Value;
+use crate::model::{EffectKind, Found, Scope, Undo};
+
+/// What a node switches off.
+pub fn off(names: &Names<'_>, node: Node<'_>) -> Found {
+    let Some((name, value)) = switch(names, node) else { return mentioned(names, node) };
+    // One value, or a list of them.
+    let off = value.split(',').any(|value| {
+        let value = value.trim_matches(['[', ']', '(', ')', ' ', '"', '\'', '`']);
+        Table::get().switch(&name, value.rsplit(['.', ':']).next().unwrap_or(value))
+    });
+    match off {
+        true => weakened(&name),
+        false => Found::default(),
+    }
+}
+
+fn weakened(name: &str) -> Found {
+    let why = "switches a guard off";
+    effect(EffectKind::Network, name, Scope::Remote, Undo::Hard, "code.guard.off", why)
+}
+
+/// The name and the value of what is set.
+fn switch<'a>(names: &Names<'a>, node: Node<'_>) -> Option<(String, &'a str)> {
+    let (name, value) = match node.kind() {
+        "pair" | "keyword_argument" | "field_initializer" => {
+            (field(node, &["key", "name", "field"])?, field(node, &["value"])?)
+        }
+        "keyed_element" => {
+            let parts = children(node);
+            (*parts.first()?, *parts.get(1)?)
+        }
+        "assignment" | "assignment_expression" => (field(node, &["left"])?, field(node, &["right"])?),
+        // `.danger_accept_invalid_certs(true)`
+        "call_expression" if names.language == Language::Rust => {
+            let method = field(field(node, &["function"])?, &["field"])?;
+            let list = children(field(node, &["arguments"])?);
+            (method, *list.first().filter(|_| list.len() == 1)?)
+        }
+        _ => return None,
+    };
+    // `os.environ['PYTHONHTTPSVERIFY']`, `http.verify_mode`, `:verify`
+    let written = names.written(name);
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let end = written.trim_end_matches(|c| !word(c));
+    let start = end.rfind(|c| !word(c)).map_or(0, |at| at + 1);
+    Some((end.get(start..)?.to_owned(), names.written(value).trim()))
+}
+
+/// A debugger that runs what it is sent, open to the whole network.
+pub fn debugger(call: &Call<'_>) -> Found {
+    let on = call.named("debug").and_then(Value::name) == Some("True");
+    let open =
+        call.named("host").and_then(Value::text).is_some_and(|host| matches!(host, "0.0.0.0" | "::" | ""));
+    match call.name.ends_with(".run") && on && open {
+        true => weakened("debug"),
+        false => Found::default(),
+    }
+}
+
+/// A constant that has no other use than to switch something off.
+fn mentioned(names: &Names<'_>, node: Node<'_>) -> Found {
+    let compared = |node: Node<'_>| {
+        node.parent()
+            .is_some_and(|parent| parent.kind().contains("comparison") || parent.kind().starts_with("binary"))
+    };
+    if form(node.kind()) != Form::Member || compared(node) {
+        return Found::default();
+    }
+    let last = names.written(node).rsplit(['.', ':']).next().unwrap_or_default();
+    match last {
+        last if Table::get().mention(last) => weakened(last),
+        // From any object to all that the interpreter holds.
+        "__globals__" | "__base__" => {
+            gap("code.member", "reaches what runs code through an object's insides")
+        }
+        _ => Found::default(),
+    }
+}

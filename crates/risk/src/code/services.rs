@@ -1,0 +1,96 @@
+//! What services are told through their libraries.
+
+use super::act::{effect, inner};
+use super::evaluate::{Call, Names};
+use super::table::{Order, Table};
+use super::value::{UNKNOWN_WORD, Value, filled};
+use crate::model::{EffectKind, Found, Scope, Undo};
+use crate::shell;
+
+/// What a call does that stands for a program with its arguments: Django's `call_command`, and
+/// the libraries that run git (`repo.git.reset('--hard')`, `git.push('origin')`).
+pub fn program(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
+    let words: Vec<String> = match Table::get().command(&call.name) {
+        Some(words) => words.to_vec(),
+        None => {
+            let (package, rest) = call.name.split_once('.')?;
+            if !matches!(package, "git" | "simple-git" | "simpleGit" | "pygit2") || call.receiver.is_none() {
+                return None;
+            }
+            let method = rest.rsplit('.').next().unwrap_or(rest);
+            // Other methods of such libraries are objects' own.
+            let own = [
+                "push", "pull", "fetch", "reset", "clean", "rebase", "checkout", "merge", "clone", "stash",
+                "raw",
+            ];
+            if !rest.contains("git.") && !own.contains(&method) {
+                return None;
+            }
+            vec!["git".to_owned(), method.replace('_', "-")]
+        }
+    };
+    // A remote is written as a member: `repo.remotes.origin.push(..)`.
+    let remote = call.name.contains(".remotes.") || call.name.contains(".remote.");
+    let given = call.args.iter().flat_map(|arg| match arg {
+        Value::List(list) => list.clone(),
+        other => vec![other.clone()],
+    });
+    let given = given.map(|word| match word {
+        Value::Text(text) => filled(&text, UNKNOWN_WORD),
+        _ => UNKNOWN_WORD.to_owned(),
+    });
+    let forced = ["force", "f"]
+        .iter()
+        .any(|name| call.named(name).is_some_and(|value| matches!(value.name(), Some("True" | "true"))));
+    let words: Vec<String> = words
+        .into_iter()
+        .chain(remote.then(|| "origin".to_owned()))
+        .chain(given)
+        .chain(forced.then(|| "--force".to_owned()))
+        .collect();
+    Some(shell::argv(&words, &inner(names.context)))
+}
+
+/// What a service is told through its library.
+pub fn told(service: &str, method: &str) -> Found {
+    let (rule, scope) = ("code.service", Scope::Remote);
+    let small = method.to_lowercase();
+    if ["secret", "password", "credential"].iter().any(|word| small.contains(word)) {
+        let why = "touches what a service keeps secret";
+        return effect(
+            EffectKind::Credential,
+            &format!("{service} {method}"),
+            scope,
+            Undo::Nothing,
+            rule,
+            why,
+        );
+    }
+    match Table::get().order(method) {
+        Some(Order::Ends) => {
+            let why = "tells a service to end or remove something";
+            effect(EffectKind::Delete, &format!("{service} {method}"), scope, Undo::Hard, rule, why)
+        }
+        Some(Order::Changes) => {
+            let why = "tells a service to change something";
+            effect(EffectKind::Network, &format!("{service} {method}"), scope, Undo::Hard, rule, why)
+        }
+        // Some methods have no other use.
+        None if Table::get().telling(method) => {
+            let why = "tells a service to change something";
+            effect(EffectKind::Network, &format!("{service} {method}"), scope, Undo::Hard, rule, why)
+        }
+        None => Found::default(),
+    }
+}
+
+/// `DeleteBucketCommand`, as the cloud's own libraries name what they send.
+pub fn ends(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let Some(order) = last.strip_suffix("Command") else { return false };
+    let ends = ["Delete", "Terminate", "Destroy", "Purge", "Remove", "Drop", "Deregister"];
+    let noun = |head: &&str| {
+        order.strip_prefix(*head).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    };
+    ends.iter().any(noun) && name.contains("aws-sdk")
+}
