@@ -51,9 +51,9 @@ impl Payload {
         Self { media_type: media_type.into(), body }
     }
 
-    /// Splits off content that is too large to live in an event.
-    pub fn detach(self) -> (Self, Option<(Digest, Bytes)>) {
-        if matches!(self.body, Body::Stored { .. }) || self.size() <= INLINE_MAX {
+    /// Splits off content of more than `most` bytes.
+    pub fn detach(self, most: usize) -> (Self, Option<(Digest, Bytes)>) {
+        if matches!(self.body, Body::Stored { .. }) || self.size() <= most {
             return (self, None);
         }
         let Some(content) = self.content() else {
@@ -123,14 +123,14 @@ mod tests {
     #[test]
     fn large_content_is_detached_under_its_digest_and_small_is_not() {
         let small = Payload::new(JSON, Bytes::from(vec![b'x'; INLINE_MAX]));
-        assert_eq!(small.clone().detach(), (small, None));
+        assert_eq!(small.clone().detach(INLINE_MAX), (small, None));
         let content = Bytes::from(vec![b'x'; INLINE_MAX + 1]);
         let large = Payload::new(JSON, content.clone());
         let digest = large.digest();
-        let (stored, detached) = large.detach();
+        let (stored, detached) = large.detach(INLINE_MAX);
         assert_eq!(stored.body, Body::Stored { digest, size: INLINE_MAX as u32 + 1 });
         assert_eq!(detached, Some((Digest::of_content(&content), content)));
-        assert_eq!(stored.clone().detach(), (stored, None), "detaching twice changes nothing");
+        assert_eq!(stored.clone().detach(INLINE_MAX), (stored, None), "detaching twice changes nothing");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use quarterdeck_core::canary::{Mistake, planted};
 use quarterdeck_core::task::command::LeaseRef;
 use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY, Report};
 use quarterdeck_core::{Digest, Refusal, SessionId, Span, Timestamp};
+use quarterdeck_risk::redact;
 use quarterdeck_store::rows::StepRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -19,7 +20,7 @@ use crate::aggregate::Op;
 use crate::approvals::Told;
 use crate::engine::Shared;
 use crate::error::{Error, Result};
-use crate::payloads::detach;
+use crate::payloads::{self, detach};
 use crate::session::{Down, RejectReason, Up};
 
 /// Leases that are remembered for their words; beyond it those that are over are forgotten.
@@ -100,7 +101,7 @@ impl SessionSender {
             }
             Up::Progress { token, number, report } => {
                 if let Some((token, lease)) = self.lease(&token, number) {
-                    self.progress(token, lease, report).await;
+                    self.progress(token, lease, payloads::report(report)).await;
                 }
             }
             Up::Complete { token, number, output } => {
@@ -110,10 +111,12 @@ impl SessionSender {
                 self.last_word(&token, number, apart, |lease| Command::Complete { lease, output }).await;
             }
             Up::Fail { token, number, reason, message, not_retryable, retry_after } => {
+                let message = redact::text(&message);
                 let fail = |lease| Command::Fail { lease, reason, message, not_retryable, retry_after };
                 self.last_word(&token, number, Vec::new(), fail).await;
             }
             Up::Refuse { token, number, message } => {
+                let message = redact::text(&message);
                 self.last_word(&token, number, Vec::new(), |lease| Command::Refuse { lease, message }).await;
             }
         }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use quarterdeck_core::digest::Canonical;
 use quarterdeck_core::key::{self, Created, Event, Key, Role, Scope};
 use quarterdeck_core::{KeyId, ProjectId, Span, StreamId, Timestamp};
+use quarterdeck_risk::redact;
 use quarterdeck_store::rows::{KeyRow, RowChange};
 
 use crate::auth::{Principal, key_text};
@@ -91,7 +92,7 @@ impl Engine {
         );
         let created = Created {
             id,
-            display_name: new.display_name,
+            display_name: redact::secrets(&new.display_name),
             hash,
             roles: new.roles,
             scope: new.scope,

@@ -6,8 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use lru::LruCache;
-use quarterdeck_core::payload::Body;
+use quarterdeck_core::payload::{Body, INLINE_MAX};
+use quarterdeck_core::task::{Partial, Report};
 use quarterdeck_core::{Digest, Payload};
+use quarterdeck_risk::redact;
 use quarterdeck_store::StoreError;
 
 use crate::engine::{Engine, Shared};
@@ -84,11 +86,23 @@ impl Shared {
     }
 }
 
-/// Splits off the contents that are too large for events.
+/// Splits off contents that are too large for events, and those with a secret: whoever
+/// follows events learns their digest, and only who reads the task or does the step gets them.
+pub(crate) fn detached(payload: Payload, apart: &mut Vec<(Digest, Bytes)>) -> Payload {
+    let secret = matches!(&payload.body, Body::Text(text) if redact::holds_secret(text));
+    let (payload, detached) = payload.detach(if secret { 0 } else { INLINE_MAX });
+    apart.extend(detached);
+    payload
+}
+
+/// The same where there may be none.
 pub(crate) fn detach(payload: Option<Payload>, apart: &mut Vec<(Digest, Bytes)>) -> Option<Payload> {
-    payload.map(|payload| {
-        let (payload, detached) = payload.detach();
-        apart.extend(detached);
-        payload
-    })
+    payload.map(|payload| detached(payload, apart))
+}
+
+/// What an agent says of its progress, without secrets and personal data. What watchers put
+/// together by its offsets keeps its length.
+pub(crate) fn report(report: Report) -> Report {
+    let partial = report.partial.map(|piece| Partial { text: redact::blotted(&piece.text), ..piece });
+    Report { message: redact::text(&report.message), partial, ..report }
 }

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::events::decode_row;
 use crate::hub::PROJECT_POLL;
 use crate::round::task_of;
+use crate::tasks::unsecret;
 
 /// Running tasks in the snapshot, at most.
 const SNAPSHOT_MAX: usize = 1_000;
@@ -99,7 +100,7 @@ impl Engine {
         let mut watch = ProjectWatch {
             shared,
             project,
-            labels,
+            labels: unsecret(labels),
             include_steps,
             position,
             within,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use quarterdeck_core::digest::Canonical;
 use quarterdeck_core::project::{self, Event, Project};
 use quarterdeck_core::{ProjectId, Span, Timestamp};
+use quarterdeck_risk::redact;
 use quarterdeck_store::RequestRecord;
 use quarterdeck_store::rows::{ProjectRow, RowChange};
 
@@ -71,6 +72,7 @@ impl Engine {
         let id = ProjectId::of(name);
         let request =
             request_record(ProjectId::installation(), "CreateProject", request_id, digest, id.stream());
+        let display_name = &redact::secrets(display_name);
         let decide = |state: Option<&Project>| Ok(project::create(state, name, display_name)?);
         self.0.put_project(name, request, decide).await
     }
@@ -123,6 +125,8 @@ impl Engine {
             .optional(change.archived, |c, archived| c.int(archived.into()))
             .optional(change.if_revision, |c, revision| c.int(revision as i64))
             .finish();
+        let display_name = change.display_name.as_deref().map(redact::secrets);
+        let change = project::Change { display_name, ..change };
         let id = ProjectId::of(name);
         let request = request_record(id, "UpdateProject", request_id, digest, id.stream());
         let decide = |state: Option<&Project>| match state {

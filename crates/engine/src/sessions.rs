@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use quarterdeck_core::task::Command;
 use quarterdeck_core::{Digest, ProjectId, SessionId, Span};
+use quarterdeck_risk::redact;
 use quarterdeck_store::rows::{QueueKey, SessionRow, SessionState, StepRef};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -115,7 +116,7 @@ impl Shared {
             session,
             project: ProjectId::of(&project),
             agent: hello.agent.clone(),
-            build: hello.build.clone(),
+            build: redact::secrets(&hello.build),
             capabilities: hello.capabilities.clone(),
             slots: hello.slots,
             principal: caller.subject.clone(),

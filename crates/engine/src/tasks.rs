@@ -7,6 +7,7 @@ use quarterdeck_core::digest::Canonical;
 use quarterdeck_core::stream::Recorded;
 use quarterdeck_core::task::{self, Command, Event, NewTask, Task};
 use quarterdeck_core::{Digest, Plan, ProjectId, Refusal, TaskId};
+use quarterdeck_risk::redact;
 use quarterdeck_store::RequestRecord;
 use quarterdeck_store::rows::{TaskFilter, TaskRow};
 
@@ -15,6 +16,7 @@ use crate::auth::Principal;
 use crate::cursor::{Page, filter_digest, page_size, page_token, read_page_token};
 use crate::engine::{Engine, Shared};
 use crate::error::{Error, Noun, Result};
+use crate::payloads::detached;
 
 use crate::record::request_record;
 
@@ -58,15 +60,11 @@ impl Engine {
         }
         let digest = if request_id.is_empty() { Digest::from_bytes([0; 32]) } else { new.digest()? };
         let mut apart = new.actions;
-        let plan = new.plan.map_inputs(|input| {
-            let (input, detached) = input.detach();
-            apart.extend(detached);
-            input
-        });
+        let plan = new.plan.map_inputs(|input| detached(input, &mut apart));
         let new = NewTask {
             project: project.clone(),
-            display_name: new.display_name,
-            labels: new.labels,
+            display_name: redact::text(&new.display_name),
+            labels: unsecret(new.labels),
             plan,
             created_by: caller.subject.clone(),
             owner: caller.person.clone(),
@@ -100,7 +98,7 @@ impl Engine {
             .finish();
         let project = ProjectId::of(&known.project);
         let request = request_record(project, "CancelTask", request_id, digest, id.stream());
-        let command = Command::Cancel { comment, if_revision };
+        let command = Command::Cancel { comment: redact::text(&comment), if_revision };
         match self.0.ask(id, Op::Do(command), Vec::new(), request.clone()).await {
             Ok(Said::Task(task)) => Ok(task),
             Ok(Said::Duplicate) => {
@@ -134,10 +132,11 @@ impl Engine {
         &self,
         caller: &Principal,
         project: &str,
-        filter: TaskFilter,
+        mut filter: TaskFilter,
         size: u32,
         token: &str,
     ) -> Result<(String, Page<TaskRow>)> {
+        filter.labels = unsecret(filter.labels);
         let project = caller.project(project)?;
         self.0.project(&project).await?;
         let own = filter_digest("tasks", |c| {
@@ -198,6 +197,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// Labels are looked for by their values: only secrets are taken out of them.
+pub(crate) fn unsecret(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    labels.into_iter().map(|(name, value)| (name, redact::secrets(&value))).collect()
 }
 
 /// Text that is no task id names no task.

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use quarterdeck_core::task::command::LeaseRef;
 use quarterdeck_core::task::{Command, LeaseToken, PROGRESS_EVERY, Report, Task};
 use quarterdeck_core::{Digest, Payload, ProjectId, Refusal, SessionId, Span, TaskId};
+use quarterdeck_risk::redact;
 
 use crate::aggregate::{Op, Said};
 use crate::auth::Principal;
 use crate::engine::{Engine, Shared};
 use crate::error::{Error, Noun, Result};
-use crate::payloads::detach;
+use crate::payloads::{self, detach};
 use crate::session::Word;
 
 impl Engine {
@@ -56,6 +57,10 @@ impl Shared {
         let (token, session) = self.speaker(caller, token).await?;
         let lease = LeaseRef { step: token.step, session, token: token.sequence, number: None };
         let mut apart = Vec::new();
+        let word = match word {
+            Word::Progress(report) => Word::Progress(payloads::report(report)),
+            word => word,
+        };
         let command = match word {
             Word::Progress(report) if report.is_news_only() => {
                 return self.take_news(token.task, lease, report).await;
@@ -70,6 +75,7 @@ impl Shared {
                 Command::Complete { lease, output }
             }
             Word::Fail { reason, message, not_retryable, retry_after } => {
+                let message = redact::text(&message);
                 Command::Fail { lease, reason, message, not_retryable, retry_after }
             }
         };

@@ -11,10 +11,10 @@ use super::run::{argv, command_line, started};
 use super::send;
 use super::services::{self, told};
 use super::table::{Does, Table};
-use super::value::{HOLE, OWN_FILE, Value, filled};
+use super::value::{HOLE, OWN_FILE, UNKNOWN_WORD, Value, filled};
 use super::{Language, source};
 use crate::model::{Context, Effect, EffectKind, Found, Scope, Undo, Unresolved};
-use crate::path;
+use crate::{path, shell};
 
 /// One action deeper.
 pub fn inner(context: &Context) -> Context {
@@ -36,6 +36,9 @@ pub fn call(names: &Names<'_>, call: &Call<'_>) -> Found {
     }
     if let Some(Value::Process(words)) = &call.receiver {
         return started(names, words, call);
+    }
+    if let Some(found) = tagged(names, call) {
+        return found;
     }
     let mut found = handed(names, call);
     found.extend(guards::debugger(call));
@@ -286,9 +289,8 @@ pub fn shown(values: &[Value]) -> Found {
 
 /// `f.call(...)`, `f.apply(...)` of what is dangerous, and functions handed to others.
 fn indirect(names: &Names<'_>, call: &Call<'_>) -> Found {
-    if services::ends(&call.name) {
-        let why = "orders an end or a removal from a service";
-        return effect(EffectKind::Delete, &call.name, Scope::Remote, Undo::Hard, "code.order", why);
+    if let Some(found) = services::command(names, call) {
+        return found;
     }
     if let Some(found) = services::program(names, call) {
         return found;
@@ -304,6 +306,18 @@ fn indirect(names: &Names<'_>, call: &Call<'_>) -> Found {
     match dangerous && matches!(method, "call" | "apply" | "bind" | "__call__") {
         true => gap("code.indirect", "calls what runs programs in a roundabout way"),
         false => Found::default(),
+    }
+}
+
+/// `$`..``: a command line whose insertions are quoted by who runs it.
+fn tagged(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
+    let template = field(call.node, &["arguments"]).is_some_and(|list| list.kind() == "template_string");
+    let runs = matches!(call.name.as_str(), "$" | "zx.$" | "Bun.$" | "execa" | "execa.$" | "bun.$");
+    match call.args.first() {
+        Some(Value::Text(line)) if template && runs => {
+            Some(shell::script(&filled(line, UNKNOWN_WORD), &inner(names.context)))
+        }
+        _ => None,
     }
 }
 

@@ -7,6 +7,9 @@ use super::value::{HOLE, OWN_FILE, Value};
 use crate::model::Scope;
 use crate::{path, work};
 
+/// Begins the name of a function that gives a member of what it is called with.
+const GETTER: &str = "attrgetter:";
+
 impl Names<'_> {
     /// What a call answers, where that can be known without running it.
     pub fn result(&self, call: &Call<'_>) -> Value {
@@ -15,6 +18,11 @@ impl Names<'_> {
         }
         if whole_environment(call) {
             return Value::Secret;
+        }
+        // `attrgetter("x")(y)` is `y.x`.
+        if let (Some(member), Some(Value::Name(object))) = (call.name.strip_prefix(GETTER), call.args.first())
+        {
+            return self.named_member(object, member);
         }
         if call.receiver == Some(Value::Foreign) || Table::get().foreign(self.language, &call.name) {
             return Value::Foreign;
@@ -73,6 +81,10 @@ impl Names<'_> {
                 Some(module) => Value::Name(module.trim_start_matches("node:").to_owned()),
                 None => Value::Unknown,
             },
+            Does::Attribute if call.name.ends_with("attrgetter") => match first.text() {
+                Some(member) => Value::Name(format!("{GETTER}{member}")),
+                None => Value::Unknown,
+            },
             Does::Attribute => match (&first, call.args.get(1).and_then(Value::text)) {
                 (Value::Name(object), Some(name)) => self.named_member(object, name),
                 (Value::Function, Some("constructor")) => Value::Name("Function".to_owned()),
@@ -89,35 +101,6 @@ impl Names<'_> {
             Does::Read | Does::Mode if self.own(&first) => {
                 Value::Name(format!("{OWN_FILE}{}", first.partial()))
             }
-            Does::Join => match &call.receiver {
-                Some(Value::Text(_) | Value::Temp) => {
-                    let parts = call.receiver.iter().chain(&call.args).cloned().collect::<Vec<_>>();
-                    path_joined(&parts)
-                }
-                _ => path_joined(&call.args),
-            },
-            Does::Concat if matches!(&call.receiver, Some(Value::Text(base)) if base.starts_with('/')) => {
-                path_joined(&call.receiver.iter().chain(&call.args).cloned().collect::<Vec<_>>())
-            }
-            Does::Concat => concatenated(call.receiver.as_ref(), call.args.first()),
-            Does::ConcatList => concatenated(call.args.get(1), call.args.first()),
-            Does::AppendText => call
-                .args
-                .iter()
-                .fold(call.receiver.clone().unwrap_or(Value::Unknown), |text, part| text.joined(part)),
-            Does::Format => formatted(&first, &Value::List(call.args.get(1..).unwrap_or_default().to_vec())),
-            Does::FormatBraces => match first {
-                Value::Text(text) => {
-                    let foreign =
-                        call.args.iter().chain(call.named.iter().map(|(_, value)| value)).any(Value::foreign);
-                    Value::Text(braces(&text, if foreign { &Value::Foreign } else { &Value::Unknown }))
-                }
-                _ => Value::Unknown,
-            },
-            Does::Split => split(call),
-            Does::Decode => first.text().map_or(Value::Unknown, decoded),
-            Does::Hex => first.text().map_or(Value::Unknown, unhexed),
-            Does::Letter => letters(&call.args),
             Does::Home => Value::Text(self.context.home.clone()),
             Does::Temp => Value::Temp,
             Does::Parent => match first {
@@ -143,8 +126,44 @@ impl Names<'_> {
             Does::Environment => Value::Secret,
             Does::Secret => first.text().map_or(Value::Secret, |name| self.variable(name)),
             Does::Process => Value::Process(call.args.clone()),
-            _ => Value::Unknown,
+            does => made(does, call, first),
         }
+    }
+}
+
+/// Texts and paths that are made of others.
+fn made(does: Does, call: &Call<'_>, first: Value) -> Value {
+    match does {
+        Does::Join => match &call.receiver {
+            Some(Value::Text(_) | Value::Temp) => {
+                let parts = call.receiver.iter().chain(&call.args).cloned().collect::<Vec<_>>();
+                path_joined(&parts)
+            }
+            _ => path_joined(&call.args),
+        },
+        Does::Concat if matches!(&call.receiver, Some(Value::Text(base)) if base.starts_with('/')) => {
+            path_joined(&call.receiver.iter().chain(&call.args).cloned().collect::<Vec<_>>())
+        }
+        Does::Concat => concatenated(call.receiver.as_ref(), call.args.first()),
+        Does::ConcatList => concatenated(call.args.get(1), call.args.first()),
+        Does::AppendText => call
+            .args
+            .iter()
+            .fold(call.receiver.clone().unwrap_or(Value::Unknown), |text, part| text.joined(part)),
+        Does::Format => formatted(&first, &Value::List(call.args.get(1..).unwrap_or_default().to_vec())),
+        Does::FormatBraces => match first {
+            Value::Text(text) => {
+                let foreign =
+                    call.args.iter().chain(call.named.iter().map(|(_, value)| value)).any(Value::foreign);
+                Value::Text(braces(&text, if foreign { &Value::Foreign } else { &Value::Unknown }))
+            }
+            _ => Value::Unknown,
+        },
+        Does::Split => split(call),
+        Does::Decode => first.text().map_or(Value::Unknown, decoded),
+        Does::Hex => first.text().map_or(Value::Unknown, unhexed),
+        Does::Letter => letters(&call.args),
+        _ => Value::Unknown,
     }
 }
 

@@ -276,6 +276,7 @@ impl<'a> Names<'a> {
         let (Some(object_node), Some(index)) = (object, index) else { return Value::Unknown };
         let (object, key) = (self.deep(object_node, deep), self.deep(index, deep));
         match (object, key.text()) {
+            (Value::Name(object), Some(module)) if object == "sys.modules" => Value::Name(module.to_owned()),
             (Value::Name(object), Some(key)) => self.named_member(&object, key),
             (Value::Name(object), None) if Table::get().sensitive(&object) => {
                 Value::Name(format!("{object}.{HOLE}"))

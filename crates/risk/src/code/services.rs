@@ -2,10 +2,15 @@
 
 use super::act::{effect, inner};
 use super::evaluate::{Call, Names};
+use super::grammar::field;
 use super::table::{Order, Table};
 use super::value::{UNKNOWN_WORD, Value, filled};
 use crate::model::{EffectKind, Found, Scope, Undo};
 use crate::shell;
+
+/// What objects of git's libraries have git do.
+const GIT: [&str; 11] =
+    ["push", "pull", "fetch", "reset", "clean", "rebase", "checkout", "merge", "clone", "stash", "raw"];
 
 /// What a call does that stands for a program with its arguments: Django's `call_command`, and
 /// the libraries that run git (`repo.git.reset('--hard')`, `git.push('origin')`).
@@ -19,12 +24,8 @@ pub fn program(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
             }
             let method = rest.rsplit('.').next().unwrap_or(rest);
             // Other methods of such libraries are objects' own.
-            let own = [
-                "push", "pull", "fetch", "reset", "clean", "rebase", "checkout", "merge", "clone", "stash",
-                "raw",
-            ];
-            if !rest.contains("git.") && !own.contains(&method) {
-                return None;
+            if !rest.contains("git.") && !GIT.contains(&method) {
+                return Some(Found::default());
             }
             vec!["git".to_owned(), method.replace('_', "-")]
         }
@@ -84,13 +85,22 @@ pub fn told(service: &str, method: &str) -> Found {
     }
 }
 
-/// `DeleteBucketCommand`, as the cloud's own libraries name what they send.
-pub fn ends(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    let Some(order) = last.strip_suffix("Command") else { return false };
-    let ends = ["Delete", "Terminate", "Destroy", "Purge", "Remove", "Drop", "Deregister"];
-    let noun = |head: &&str| {
-        order.strip_prefix(*head).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
-    };
-    ends.iter().any(noun) && name.contains("aws-sdk")
+/// `new DeleteBucketCommand(..)`, as the cloud's own libraries name what they send.
+pub fn command(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
+    let last = call.name.rsplit('.').next().unwrap_or(&call.name);
+    let order =
+        last.strip_suffix("Command").filter(|order| order.starts_with(|c: char| c.is_ascii_uppercase()))?;
+    let sent = call.node.parent().and_then(|list| list.parent()).is_some_and(|outer| {
+        field(outer, &["function"]).is_some_and(|function| names.written(function).ends_with(".send"))
+    });
+    if !call.name.contains("aws-sdk") && !sent {
+        return None;
+    }
+    let verb = order
+        .char_indices()
+        .skip(1)
+        .find(|(_, c)| c.is_ascii_uppercase())
+        .map_or(order, |(at, _)| &order[..at]);
+    Table::get().order(&verb.to_lowercase())?;
+    Some(told("a cloud", &verb.to_lowercase()))
 }

@@ -35,6 +35,18 @@ pub fn secrets(text: &str) -> String {
     replaced(text, apart(secret::marks(text)))
 }
 
+/// The text with each secret and each piece of personal data written over, byte by byte:
+/// what is put together by places within it stays together.
+pub fn blotted(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for mark in marks(text) {
+        if let Some(hidden) = bytes.get_mut(mark.range) {
+            hidden.fill(b'*');
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len()))
+}
+
 fn replaced(text: &str, marks: Vec<Mark>) -> String {
     let mut redacted = String::with_capacity(text.len());
     let mut at = 0;

@@ -1,9 +1,10 @@
 //! Keys, tokens and passwords.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
+use aho_corasick::AhoCorasick;
 use regex::Regex;
 use serde::Deserialize;
 
@@ -11,6 +12,8 @@ use super::Mark;
 
 /// Least entropy of any secret, in bits a character: `xxxx...` is none.
 const ENTROPY_MIN: f64 = 1.5;
+/// One of these is in whatever the shape of named secrets fits.
+const NAMES: [&str; 7] = ["pass", "pwd", "secret", "token", "key", "credential", "bearer"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +50,10 @@ struct Iban {
 
 pub struct Table {
     shapes: Vec<(Shape, OnceLock<Option<Regex>>)>,
+    /// Finds the words of the shapes, by their places: most texts have none.
+    words: Option<AhoCorasick>,
+    /// Finds whether a name of a secret may be there.
+    names: Option<AhoCorasick>,
     named: Option<(Named, Regex)>,
     pub iban: HashMap<String, usize>,
 }
@@ -55,16 +62,32 @@ impl Table {
     pub fn get() -> &'static Self {
         static TABLE: OnceLock<Table> = OnceLock::new();
         TABLE.get_or_init(|| {
-            Self::parse().unwrap_or_else(|_| Self { shapes: Vec::new(), named: None, iban: HashMap::new() })
+            Self::parse().unwrap_or_else(|_| Self {
+                shapes: Vec::new(),
+                words: None,
+                names: None,
+                named: None,
+                iban: HashMap::new(),
+            })
         })
+    }
+
+    /// The shapes whose words are in the text.
+    fn likely(&self, text: &str) -> BTreeSet<usize> {
+        match &self.words {
+            Some(words) => words.find_overlapping_iter(text).map(|word| word.pattern().as_usize()).collect(),
+            None => (0..self.shapes.len()).collect(),
+        }
     }
 
     /// The shipped table; a test proves that it parses and that every shape compiles.
     fn parse() -> Result<Self, toml::de::Error> {
         let written: Written = toml::from_str(include_str!("../../data/secrets.toml"))?;
+        let words = AhoCorasick::new(written.secret.iter().map(|shape| &shape.word)).ok();
         let shapes = written.secret.into_iter().map(|shape| (shape, OnceLock::new())).collect();
+        let names = AhoCorasick::builder().ascii_case_insensitive(true).build(NAMES).ok();
         let named = Regex::new(&written.named.shape).ok().map(|regex| (written.named, regex));
-        Ok(Self { shapes, named, iban: written.iban.lengths })
+        Ok(Self { shapes, words, names, named, iban: written.iban.lengths })
     }
 }
 
@@ -72,7 +95,7 @@ impl Table {
 pub fn marks(text: &str) -> Vec<Mark> {
     let table = Table::get();
     let mut marks = Vec::new();
-    for (shape, regex) in table.shapes.iter().filter(|(shape, _)| text.contains(&shape.word)) {
+    for (shape, regex) in table.likely(text).into_iter().filter_map(|at| table.shapes.get(at)) {
         let Some(regex) = regex.get_or_init(|| Regex::new(&shape.shape).ok()) else { continue };
         for found in regex.captures_iter(text) {
             let Some(value) =
@@ -96,6 +119,9 @@ pub fn marks(text: &str) -> Vec<Mark> {
 /// Values next to names of secrets.
 fn named(text: &str, table: &Table) -> Vec<Mark> {
     let Some((named, regex)) = &table.named else { return Vec::new() };
+    if table.names.as_ref().is_some_and(|names| !names.is_match(text)) {
+        return Vec::new();
+    }
     let mut marks = Vec::new();
     for found in regex.captures_iter(text) {
         let (Some(name), Some(value)) = (found.get(1), found.get(2)) else { continue };

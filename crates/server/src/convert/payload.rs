@@ -103,6 +103,7 @@ mod tests {
     use super::*;
     use prost_types::Value;
     use prost_types::value::Kind;
+    use quarterdeck_core::payload::INLINE_MAX;
 
     fn wire(media_type: &str, content: Content) -> Option<Wire> {
         Some(Wire { media_type: media_type.into(), content: Some(content) })
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!((summary.size, &summary.sha256[..]), (3, &payload.digest().as_bytes()[..]));
 
         let large = Bytes::from(vec![b'x'; 5_000]);
-        let (stored, detached) = Payload::new("text/plain", large.clone()).detach();
+        let (stored, detached) = Payload::new("text/plain", large.clone()).detach(INLINE_MAX);
         let (digest, content) = detached.unwrap();
         let contents = Stored::from([(digest, content)]);
         let loaded = to_wire(&stored, &contents, &mut Room::answer());

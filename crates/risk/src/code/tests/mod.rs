@@ -1,5 +1,6 @@
 mod outside;
 mod places;
+mod services;
 
 use proptest::prelude::*;
 
