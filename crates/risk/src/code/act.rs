@@ -42,11 +42,15 @@ pub fn call(names: &Names<'_>, call: &Call<'_>) -> Found {
     }
     let mut found = handed(names, call);
     found.extend(guards::debugger(call));
+    found.extend(guards::shared(call));
     found.extend(logged(names, call));
     let Some(rule) = Table::get().call(names.language, &call.name) else {
         found.extend(indirect(names, call));
         return found;
     };
+    if matches!(rule.does, Does::Wipe | Does::Spend) && rehearsed(names, call) {
+        return found;
+    }
     let first = call.at(rule.at).cloned().unwrap_or(Value::Unknown);
     for way in first.ways() {
         found.extend(done(names, call, rule.does, way));
@@ -266,7 +270,7 @@ fn published(names: &Names<'_>, directory: &Value) -> Found {
 /// Ending the process within what serves requests ends the service.
 fn exited(names: &Names<'_>, call: &Call<'_>) -> Found {
     let why = "a request ends the whole service";
-    match names.served {
+    match names.around.served {
         true => effect(EffectKind::Control, &call.name, Scope::System, Undo::Hard, "code.exit", why),
         false => Found::default(),
     }
@@ -296,11 +300,9 @@ fn indirect(names: &Names<'_>, call: &Call<'_>) -> Found {
         return found;
     }
     let Some((base, method)) = call.name.rsplit_once('.') else { return Found::default() };
-    if Table::get().telling(method) {
-        return told("a service", method);
-    }
-    if let Some(service) = Table::get().service(base) {
-        return told(service, method);
+    let service = Table::get().service(base).or(Table::get().telling(method).then_some("a service"));
+    if let Some(service) = service {
+        return if rehearsed(names, call) { Found::default() } else { told(service, method) };
     }
     let dangerous = Table::get().exact(names.language, base).is_some_and(|rule| rule.does.dangerous());
     match dangerous && matches!(method, "call" | "apply" | "bind" | "__call__") {
@@ -336,7 +338,7 @@ fn logged(names: &Names<'_>, call: &Call<'_>) -> Found {
         Form::Map => children(part),
         _ => vec![part],
     });
-    match parts.collect::<Vec<_>>().iter().any(hidden) {
+    match parts.collect::<Vec<_>>().iter().any(hidden) || call.args.iter().any(Value::secret) {
         true => Effect::new(
             EffectKind::Credential,
             "log",
@@ -355,6 +357,14 @@ fn logged(names: &Names<'_>, call: &Call<'_>) -> Found {
 fn outside(names: &Names<'_>, module: &str) -> bool {
     let place = module.strip_prefix("file://").unwrap_or(module);
     place.starts_with(['/', '~']) && path::locate(place, names.context).scope != Scope::Project
+}
+
+/// Whether the service only says what it would do, or is none.
+fn rehearsed(names: &Names<'_>, call: &Call<'_>) -> bool {
+    let dry = ["DryRun", "dry_run", "dryRun"]
+        .iter()
+        .any(|name| call.named(name).is_some_and(|value| matches!(value.name(), Some("True" | "true"))));
+    dry || names.around.mocked || call.receiver == Some(Value::Temp)
 }
 
 /// Within a package that is written out.

@@ -19,6 +19,11 @@ impl Names<'_> {
         if whole_environment(call) {
             return Value::Secret;
         }
+        if call.receiver == Some(Value::Secret) && matches!(call.name.as_str(), "?.get" | "?.fetch" | "?.pop")
+        {
+            let variable = call.args.first().and_then(Value::text);
+            return variable.map_or(Value::Secret, |name| self.variable(name));
+        }
         // `attrgetter("x")(y)` is `y.x`.
         if let (Some(member), Some(Value::Name(object))) = (call.name.strip_prefix(GETTER), call.args.first())
         {

@@ -22,6 +22,15 @@ const ANSWER_MAX: usize = 256;
 /// Units of work of one expression.
 const EXPRESSION: usize = 150;
 
+/// What is around a place of the text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around {
+    /// It serves requests.
+    pub served: bool,
+    /// The cloud is a stand-in (`moto`).
+    pub mocked: bool,
+}
+
 /// What names stand for, at one place of the text.
 pub struct Names<'a> {
     pub language: Language,
@@ -39,11 +48,12 @@ pub struct Names<'a> {
     pub shared: HashSet<String>,
     /// Names that are declared without a value and get one at one place.
     pub late: HashSet<String>,
-    /// What is looked at right now serves requests.
-    pub served: bool,
+    /// What is around what is looked at right now.
+    pub around: Around,
 }
 
 /// A call, taken apart.
+#[derive(Clone)]
 pub struct Call<'t> {
     /// The full name, as far as it is known; `?.x` for a method of something unknown.
     pub name: String,
@@ -80,7 +90,7 @@ impl<'a> Names<'a> {
             changing: HashSet::new(),
             shared: HashSet::new(),
             late: HashSet::new(),
-            served: false,
+            around: Around::default(),
         }
     }
 
@@ -288,6 +298,7 @@ impl<'a> Names<'a> {
             }
             (Value::Secret, Some(key)) => self.variable(key),
             (Value::Foreign, _) => Value::Foreign,
+            (Value::Secret, None) => Value::Secret,
             (Value::Text(text), Some(up)) if self.written(object_node).ends_with(".parents") => {
                 let up = up.parse::<usize>().unwrap_or(0).min(8);
                 Value::Text((0..=up).fold(text, |path, _| parent(&path)))
@@ -415,6 +426,10 @@ impl<'a> Names<'a> {
         if form(function.kind()) == Form::Member {
             let (object, name) = grammar::member(function)?;
             let receiver = object.map(|object| self.picked(self.deep(object, deep)));
+            // The constructor of any function compiles texts.
+            if receiver == Some(Value::Function) && self.written(name) == "constructor" {
+                return Some(("Function".to_owned(), None));
+            }
             let full = match &receiver {
                 Some(Value::Name(object)) => format!("{object}.{}", self.written(name)),
                 None => self.written(name).to_owned(),

@@ -41,6 +41,24 @@ pub fn parameter(names: &Names<'_>, part: Node<'_>, name: &str, served: bool) ->
     }
 }
 
+/// Whether a decorator puts a stand-in in the cloud's place; one of that name which is
+/// imported from elsewhere, or written here, is another's.
+pub fn mocked(names: &Names<'_>, node: Node<'_>) -> bool {
+    let stands_in = |decorator: &Node<'_>| {
+        let inner = children(*decorator).into_iter().next();
+        let name = inner.and_then(|inner| match form(inner.kind()) {
+            Form::Call => field(inner, &["function"]),
+            _ => Some(inner),
+        });
+        let value = name.map(|name| names.value(name));
+        value.as_ref().and_then(Value::name).is_some_and(|name| {
+            name == "mock_aws" && !names.text.contains("def mock_aws") || name.starts_with("moto.mock_")
+        })
+    };
+    node.kind() == "decorated_definition"
+        && children(node).iter().filter(|part| part.kind() == "decorator").any(stands_in)
+}
+
 /// Whether a decorator makes a function serve requests.
 pub fn decorated(names: &Names<'_>, node: Node<'_>) -> bool {
     let serves = |decorator: &Node<'_>| {

@@ -70,6 +70,28 @@ pub fn debugger(call: &Call<'_>) -> Found {
     }
 }
 
+/// Pages of anybody may ask in the name of who looks at them.
+pub fn shared(call: &Call<'_>) -> Found {
+    let options = call.args.iter().find_map(|arg| match arg {
+        Value::Map(members) => Some(members),
+        _ => None,
+    });
+    let get = |name: &str| {
+        options.and_then(|options| options.iter().find(|(key, _)| key == name)).map(|(_, value)| value)
+    };
+    let credentials = get("credentials").and_then(Value::name) == Some("true");
+    let anybody = match get("origin") {
+        Some(Value::Text(origin)) => origin == "*",
+        Some(Value::Name(origin)) => origin == "true",
+        Some(Value::Function) => true,
+        _ => false,
+    };
+    match call.name.rsplit('.').next() == Some("cors") && credentials && anybody {
+        true => weakened("origin"),
+        false => Found::default(),
+    }
+}
+
 /// A constant that has no other use than to switch something off.
 fn mentioned(names: &Names<'_>, node: Node<'_>) -> Found {
     let compared = |node: Node<'_>| {

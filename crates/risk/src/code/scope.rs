@@ -11,6 +11,7 @@ use super::Language;
 use super::evaluate::Names;
 use super::foreign;
 use super::grammar::{Form, children, field, form};
+use super::table::Table;
 use super::value::Value;
 use crate::work;
 
@@ -69,12 +70,38 @@ impl Names<'_> {
         self.answers.get_mut().clear();
         let open = matches!(node.kind(), "block" | "do_block") && self.language == Language::Ruby;
         let mut frame = Frame { open, ..Frame::default() };
+        let mut element = self.element(node);
         for (name, part) in self.parameters(node) {
-            let value = foreign::parameter(self, part, &name, served);
+            let value = element.take().unwrap_or_else(|| foreign::parameter(self, part, &name, served));
             let before = self.bound.insert(name.clone(), value);
             frame.own.entry(name).or_insert(before);
         }
         self.frames.push(frame);
+    }
+
+    /// What a function is called with that goes through a listing: `files.forEach(f => ..)`.
+    fn element(&self, node: Node<'_>) -> Option<Value> {
+        let call = node
+            .parent()
+            .filter(|parent| parent.kind() == "arguments")
+            .map_or(node.parent(), |list| list.parent());
+        let call = call.filter(|call| form(call.kind()) == Form::Call)?;
+        let function = field(call, &["function"]);
+        let method =
+            function.map_or_else(|| field(call, &["method"]), |function| field(function, &["property"]))?;
+        let object =
+            function.map_or_else(|| field(call, &["receiver"]), |function| field(function, &["object"]))?;
+        if !["forEach", "map", "filter", "each", "some", "every", "flatMap"].contains(&self.written(method)) {
+            return None;
+        }
+        match self.value(object) {
+            Value::Each(one) => Some(*one),
+            Value::List(values) => values.into_iter().reduce(Value::or),
+            Value::Name(name) => {
+                Table::get().service(&name).map(|service| Value::Name(format!("{service}.?")))
+            }
+            _ => None,
+        }
     }
 
     pub fn leave(&mut self) {

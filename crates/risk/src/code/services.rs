@@ -9,8 +9,20 @@ use crate::model::{EffectKind, Found, Scope, Undo};
 use crate::shell;
 
 /// What objects of git's libraries have git do.
-const GIT: [&str; 11] =
-    ["push", "pull", "fetch", "reset", "clean", "rebase", "checkout", "merge", "clone", "stash", "raw"];
+const GIT: [&str; 12] = [
+    "set_value",
+    "push",
+    "pull",
+    "fetch",
+    "reset",
+    "clean",
+    "rebase",
+    "checkout",
+    "merge",
+    "clone",
+    "stash",
+    "raw",
+];
 
 /// What a call does that stands for a program with its arguments: Django's `call_command`, and
 /// the libraries that run git (`repo.git.reset('--hard')`, `git.push('origin')`).
@@ -19,6 +31,10 @@ pub fn program(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
         Some(words) => words.to_vec(),
         None => {
             let (package, rest) = call.name.split_once('.')?;
+            // `sh.rm('-rf', x)`: the module's members are programs.
+            if package == "sh" && !rest.contains('.') && names.language == super::Language::Python {
+                return Some(shell::argv(&words_of(&[rest.to_owned()], call), &inner(names.context)));
+            }
             if !matches!(package, "git" | "simple-git" | "simpleGit" | "pygit2") || call.receiver.is_none() {
                 return None;
             }
@@ -27,11 +43,30 @@ pub fn program(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
             if !rest.contains("git.") && !GIT.contains(&method) {
                 return Some(Found::default());
             }
-            vec!["git".to_owned(), method.replace('_', "-")]
+            match (method, call.args.as_slice()) {
+                ("set_value", [section, option, ..]) => {
+                    let key = format!("{}.{}", section.partial(), option.partial());
+                    let given = Call { args: call.args[2..].to_vec(), named: Vec::new(), ..call.clone() };
+                    let words = ["git".to_owned(), "config".to_owned(), filled(&key, UNKNOWN_WORD)];
+                    return Some(shell::argv(&words_of(&words, &given), &inner(names.context)));
+                }
+                _ => vec!["git".to_owned(), method.replace('_', "-")],
+            }
         }
     };
     // A remote is written as a member: `repo.remotes.origin.push(..)`.
     let remote = call.name.contains(".remotes.") || call.name.contains(".remote.");
+    let forced = ["force", "f"]
+        .iter()
+        .any(|name| call.named(name).is_some_and(|value| matches!(value.name(), Some("True" | "true"))));
+    let before: Vec<String> = words.into_iter().chain(remote.then(|| "origin".to_owned())).collect();
+    let mut words = words_of(&before, call);
+    words.extend(forced.then(|| "--force".to_owned()));
+    Some(shell::argv(&words, &inner(names.context)))
+}
+
+/// Words, and the call's arguments as further ones.
+fn words_of(before: &[String], call: &Call<'_>) -> Vec<String> {
     let given = call.args.iter().flat_map(|arg| match arg {
         Value::List(list) => list.clone(),
         other => vec![other.clone()],
@@ -40,16 +75,7 @@ pub fn program(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
         Value::Text(text) => filled(&text, UNKNOWN_WORD),
         _ => UNKNOWN_WORD.to_owned(),
     });
-    let forced = ["force", "f"]
-        .iter()
-        .any(|name| call.named(name).is_some_and(|value| matches!(value.name(), Some("True" | "true"))));
-    let words: Vec<String> = words
-        .into_iter()
-        .chain(remote.then(|| "origin".to_owned()))
-        .chain(given)
-        .chain(forced.then(|| "--force".to_owned()))
-        .collect();
-    Some(shell::argv(&words, &inner(names.context)))
+    before.iter().cloned().chain(given).collect()
 }
 
 /// What a service is told through its library.

@@ -4,7 +4,7 @@ use tree_sitter::{Node, Tree};
 
 use super::Language;
 use super::act;
-use super::evaluate::Names;
+use super::evaluate::{Around, Names};
 use super::foreign;
 use super::grammar::{self, Form, children, field, form};
 use super::guards;
@@ -24,7 +24,7 @@ const NODE: usize = 200;
 
 /// A node to be looked at, or the end of a function.
 enum Step<'t> {
-    Look { node: Node<'t>, branch: u32, served: bool },
+    Look { node: Node<'t>, branch: u32, around: Around },
     Leave,
 }
 
@@ -38,10 +38,10 @@ pub fn effects(language: Language, text: &str, tree: &Tree, context: &Context) -
 fn walked(mut names: Names<'_>, tree: &Tree) -> Found {
     let language = names.language;
     let mut found = Found::default();
-    let mut waiting = vec![Step::Look { node: tree.root_node(), branch: 0, served: false }];
+    let mut waiting = vec![Step::Look { node: tree.root_node(), branch: 0, around: names.around }];
     let mut seen = 0;
     while let Some(step) = waiting.pop() {
-        let Step::Look { node, branch, served } = step else {
+        let Step::Look { node, branch, around } = step else {
             names.leave();
             continue;
         };
@@ -51,19 +51,23 @@ fn walked(mut names: Names<'_>, tree: &Tree) -> Found {
             break;
         }
         if scope::function(language, node.kind()) {
-            names.enter(node, served);
+            names.enter(node, around.served);
             waiting.push(Step::Leave);
         }
         bind(&mut names, node, branch > 0);
-        names.served = served;
+        names.around = around;
         found.extend(looked_at(&mut names, node).at(&node.byte_range()));
         let branch = branch + u32::from(grammar::branches(node.kind()));
         let calls = form(node.kind()) == Form::Call;
         let serves = calls.then(|| serves(&names, node)).flatten().map(|list| list.id());
         let decorated = foreign::decorated(&names, node);
-        let below = |node: Node<'_>| served || decorated || serves == Some(node.id());
+        let mocked = around.mocked || foreign::mocked(&names, node);
+        let below = |node: Node<'_>| Around {
+            served: around.served || decorated || serves == Some(node.id()),
+            mocked,
+        };
         let looks =
-            children(node).into_iter().rev().map(|node| Step::Look { node, branch, served: below(node) });
+            children(node).into_iter().rev().map(|node| Step::Look { node, branch, around: below(node) });
         waiting.extend(looks);
     }
     found
@@ -77,7 +81,7 @@ fn looked_at(names: &mut Names<'_>, node: Node<'_>) -> Found {
         Form::Command => found.extend(command(names, node)),
         _ => {}
     }
-    if node.kind() == "return_statement" && names.served {
+    if node.kind() == "return_statement" && names.around.served {
         let answered = children(node).first().map_or(Value::Unknown, |value| names.value(*value));
         found.extend(act::shown(std::slice::from_ref(&answered)));
     }
@@ -129,7 +133,7 @@ fn expanded(names: &Names<'_>, node: Node<'_>) -> Found {
     let mut within = Names::new(names.language, &text, &context);
     within.bound.clone_from(&names.bound);
     within.stars.clone_from(&names.stars);
-    within.served = names.served;
+    within.around = names.around;
     walked(within, &tree)
 }
 
