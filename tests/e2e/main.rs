@@ -36,6 +36,7 @@ mod notifications;
 mod operations;
 mod outputs;
 mod partial;
+mod redacted;
 mod redis;
 mod replicas;
 mod requests;

@@ -1,5 +1,5 @@
 //! A secret in every field of every request: it is in no status, no log line and no
-//! metric; and where a field is words, in no event of an approval, no entry of the audit
+//! metric; and where a field is words, in no event of anything, no entry of the audit
 //! and no answer about approvals either.
 
 use prost_reflect::{FieldDescriptor, Kind as FieldKind, MessageDescriptor};
@@ -40,7 +40,8 @@ async fn a_secret_in_any_field_is_seen_nowhere() {
         }
         if words {
             let mut told = server.rows("select body from audit").await;
-            told.extend(server.rows("select body from event where kind = 4").await);
+            // The text of a policy is for those who may see it.
+            told.extend(server.rows("select body from event where kind <> 5").await);
             assert!(told.len() > 100, "only {} entries and events", told.len());
             problems.extend(told.into_iter().filter(|row| row.contains(SECRET)));
         }
