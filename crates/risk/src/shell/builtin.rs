@@ -221,10 +221,16 @@ impl State {
         } else if words.first().is_some_and(|word| !word.starts_with(['-', '+'])) {
             self.positional = Some(words.to_vec());
         }
+        let flags = words.iter().take_while(|word| word.starts_with('-'));
+        if flags.clone().any(|word| word.contains('e'))
+            || words.windows(2).any(|pair| pair == ["-o", "errexit"])
+        {
+            self.strict = true;
+        }
         if words.windows(2).any(|pair| pair == ["+o", "history"]) {
             self.no_history(span);
         }
-        Stream::unknown(Origin::Local)
+        if words.is_empty() { Stream::secrets() } else { Stream::unknown(Origin::Local) }
     }
 
     fn assign_words(&mut self, words: &[String], span: &Range<usize>) -> Stream {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::args::{Args, Style};
 use super::programs::{Program, Rule, Table, deeds, roles};
 use super::state::State;
-use super::stream::{Origin, Stream, UNKNOWN, known};
+use super::stream::{Origin, Stream, guessed, known};
 use crate::model::{EffectKind, Scope, Undo};
 use crate::path::{self, Operation};
 use crate::work;
@@ -137,7 +137,16 @@ impl State {
             return out;
         }
         self.file_exec(name, span);
+        self.own_wrapper(name, rest, stdin, span);
         Stream::unknown(Origin::Local)
+    }
+
+    /// `bin/rails`, `./gradlew`: scripts of a project that are known by their names.
+    pub fn own_wrapper(&mut self, name: &str, rest: &[String], stdin: &Stream, span: &Range<usize>) {
+        let base = name.rsplit('/').next().unwrap_or(name);
+        if let Some(program) = Table::get().wrapper(base).filter(|_| known(name)) {
+            self.program(program, base, rest, stdin, span);
+        }
     }
 
     /// Running a file is as good as its place.
@@ -151,6 +160,9 @@ impl State {
         let (scope, undo, why) = match place.scope {
             _ if lost => (Scope::Unknown, Undo::Hard, "Runs a file of a place that is not known."),
             Scope::Project if !place.secret => (Scope::Project, Undo::Easy, "Runs a program of the project."),
+            Scope::Temp if self.was_built(&place.path) => {
+                (Scope::Temp, Undo::Easy, "Runs what the project's own build made.")
+            }
             Scope::Temp => (Scope::Temp, Undo::Hard, "Runs a file that nobody reviewed."),
             scope => (scope, Undo::Hard, "Runs a file from outside the project."),
         };
@@ -165,6 +177,14 @@ impl State {
             let rule = "shell.publishes";
             self.effect(EffectKind::Publish, &place.path, Scope::Remote, Undo::Hard, rule, why, span.clone());
         }
+    }
+
+    /// Whether the file lies where a build was told to put what it makes.
+    fn was_built(&self, path: &str) -> bool {
+        let below = |built: &String| {
+            path.strip_prefix(built.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.built.iter().any(below)
     }
 
     /// A program of the table.
@@ -203,8 +223,9 @@ impl State {
     pub fn by_table(&mut self, command: &Command<'_>) -> Stream {
         let Command { program, name, args, span, .. } = command;
         self.deeds(name, &program.does, &program.why, span);
+        self.written_before(&program.runs, span);
         self.option_roles(command);
-        let (fitting, known_sub) = program.fitting(args);
+        let (fitting, known_sub) = program.fitting(args, &self.vars);
         let mut roles_from = (program.operands.as_str(), 0);
         let mut wrap = program.wrap.map(|skip| (0, skip));
         for (rule, depth) in fitting {
@@ -277,7 +298,14 @@ impl State {
         let span = command.span;
         let rule = format!("program.{}", command.name);
         match role {
+            "read" if command.reads_deep() => self.read_tree(word, &rule, span),
             "read" => self.path_effect(Operation::Read, word, &rule, span),
+            "build" => {
+                self.path_effect(Operation::Write, word, &rule, span);
+                if known(word) && self.built.len() < 100 {
+                    self.built.push(self.canonical(word));
+                }
+            }
             "write" => {
                 self.path_effect(Operation::Write, word, &rule, span);
                 self.wrote(word, &command.stdin.blurred(), false);
@@ -308,7 +336,7 @@ impl State {
 
     /// A file of the project that gets another name is still there.
     fn moved(&mut self, word: &str, rule: &str, span: &Range<usize>) {
-        let place = path::locate(&word.replace(UNKNOWN, "x"), &self.context);
+        let place = path::locate(&guessed(word), &self.context);
         let ours = matches!(place.scope, Scope::Project | Scope::Temp) && !place.secret && !place.persistent;
         if !(ours && known(word)) {
             self.path_effect(Operation::Delete, word, rule, span);
@@ -317,6 +345,9 @@ impl State {
 
     /// What the command prints.
     pub fn output(&mut self, command: &Command<'_>) -> Stream {
+        if command.stdin.tells() {
+            return super::secret::passed(command);
+        }
         if let Some(out) = self.filter(command) {
             return out;
         }
@@ -346,7 +377,16 @@ impl State {
             }
             return;
         }
-        self.deeds(name, &variable.does, &variable.why, span);
+        let ours = variable.directories && known(&value) && value.split(':').all(|part| self.is_ours(part));
+        if !(ours || variable.harmless(&value)) {
+            self.deeds(name, &variable.does, &variable.why, span);
+        }
+    }
+
+    /// Whether a directory lies in the project.
+    fn is_ours(&self, path: &str) -> bool {
+        let place = path::locate(path, &self.context);
+        path.is_empty() || !self.lost && place.scope == Scope::Project && !place.secret
     }
 
     /// Programs found in a new place first are programs nobody reviewed.
@@ -377,6 +417,14 @@ pub struct Command<'a> {
     pub args: &'a Args,
     pub stdin: &'a Stream,
     pub span: &'a Range<usize>,
+}
+
+impl Command<'_> {
+    /// Whether it reads directories with all that lies in them.
+    fn reads_deep(&self) -> bool {
+        let deep = self.program.deep.as_str();
+        deep == "*" || !deep.is_empty() && self.args.has(deep)
+    }
 }
 
 fn rule_wrap(rule: &Rule, depth: usize) -> Option<(usize, usize)> {

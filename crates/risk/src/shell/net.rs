@@ -2,7 +2,7 @@
 
 use super::invoke::Command;
 use super::state::State;
-use super::stream::{Origin, Stream, UNKNOWN};
+use super::stream::{Origin, Stream, UNKNOWN, guessed};
 use crate::http::{self, Call};
 use crate::model::{EffectKind, Scope, Undo};
 use crate::path::Operation;
@@ -53,6 +53,7 @@ impl State {
         for url in &urls {
             self.transfer(url, &transfer, command);
         }
+        self.socket_call(&transfer.method, command);
         for file in args.values("-c --cookie-jar -D --dump-header --trace --trace-ascii --stderr") {
             self.path_effect(Operation::Write, &file, "curl.writes", span);
         }
@@ -62,6 +63,18 @@ impl State {
             outputs.extend(urls.iter().map(|url| into.clone() + file_name(url)));
         }
         self.downloads(outputs, command)
+    }
+
+    /// A service behind a socket of this machine: a container engine's can do anything.
+    fn socket_call(&mut self, method: &str, command: &Command<'_>) {
+        let Some(socket) = command.args.value("--unix-socket --abstract-unix-socket") else { return };
+        let reads = matches!(method.to_uppercase().as_str(), "GET" | "HEAD" | "OPTIONS");
+        let place = crate::path::locate(&guessed(socket), &self.context);
+        if !reads && !matches!(place.scope, Scope::Project | Scope::Temp) {
+            let why = "Orders something from a service of this machine.";
+            let (kind, rule) = (EffectKind::Privilege, "curl.socket");
+            self.effect(kind, socket, Scope::System, Undo::Hard, rule, why, command.span.clone());
+        }
     }
 
     pub fn wget(&mut self, command: &Command<'_>) -> Stream {
@@ -148,8 +161,8 @@ impl State {
             );
             return;
         }
-        let full = full.replace(UNKNOWN, "x");
-        let body = transfer.body.as_ref().map(|body| body.replace(UNKNOWN, "x"));
+        let full = guessed(&full);
+        let body = transfer.body.as_ref().map(|body| guessed(body));
         let headers: Vec<(&str, &str)> =
             transfer.headers.iter().filter_map(|line| line.split_once(':')).collect();
         let headers = headers.into_iter().map(|(name, value)| (name, value.trim())).collect();
@@ -220,7 +233,7 @@ impl State {
                     let kind = EffectKind::Network;
                     self.effect(kind, source, Scope::Remote, Undo::Easy, "net.fetch", why, span.clone());
                 }
-                false => self.path_effect(Operation::Read, source, "net.reads", span),
+                false => self.read_tree(source, "net.reads", span),
             }
             if args.has("--remove-source-files") {
                 self.path_effect(Operation::Delete, source, "net.removes", span);
