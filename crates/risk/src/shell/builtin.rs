@@ -191,7 +191,14 @@ impl State {
         let code = words.iter().find(|word| word.as_str() != "--");
         match code.map(String::as_str) {
             None | Some("-" | "" | "-l" | "-p") => Stream::none(),
-            Some(code) => self.run_stream(&Stream::text(code), span.clone(), &Stream::none()),
+            // A script within this one ends before this one does.
+            Some(code) if self.depth > 1 || !known(code) => {
+                self.run_stream(&Stream::text(code), span.clone(), &Stream::none())
+            }
+            Some(code) => {
+                self.keep_trap(code, span);
+                Stream::none()
+            }
         }
     }
 

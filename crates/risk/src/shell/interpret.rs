@@ -1,5 +1,7 @@
 //! Shells and interpreters: where their program comes from.
 
+use std::ops::Range;
+
 use super::invoke::Command;
 use super::state::State;
 use super::stream::{Origin, Stream, known};
@@ -172,6 +174,79 @@ impl State {
         let mut words = vec![module.to_owned()];
         words.extend(command.args.operands.iter().cloned());
         self.invoke(words, command.stdin, command.span.clone())
+    }
+
+    /// Clients of databases run what they read, unless their words say what to run.
+    pub fn fed_statements(&mut self, command: &Command<'_>) {
+        let program = command.program;
+        let words =
+            program.opts.iter().filter(|(_, role)| matches!(role.as_str(), "sql" | "sqlfile" | "mongo"));
+        let given = words.map(|(names, _)| names).any(|names| !command.args.values(names).is_empty());
+        let operand = program.operands.contains("sql") && command.args.operands.len() > 1;
+        if program.stdin.is_empty() || command.stdin.absent || given || operand {
+            return;
+        }
+        match command.stdin.is_known() {
+            true => self.role(&program.stdin, &command.stdin.text, command),
+            false => {
+                let why = "Runs statements that are only known when they run.";
+                self.gap("shell.unknown_script", why, command.span.clone());
+            }
+        }
+    }
+
+    /// Code for MongoDB's shell: methods that only ask are told from the others.
+    pub fn mongo(&mut self, code: &str, span: &Range<usize>) {
+        const ASKS: [&str; 34] = [
+            "find",
+            "findOne",
+            "count",
+            "countDocuments",
+            "estimatedDocumentCount",
+            "distinct",
+            "aggregate",
+            "getIndexes",
+            "stats",
+            "explain",
+            "limit",
+            "sort",
+            "skip",
+            "toArray",
+            "pretty",
+            "forEach",
+            "map",
+            "printjson",
+            "print",
+            "getCollection",
+            "getCollectionNames",
+            "getCollectionInfos",
+            "getSiblingDB",
+            "version",
+            "hello",
+            "isMaster",
+            "serverStatus",
+            "listCommands",
+            "help",
+            "status",
+            "size",
+            "ISODate",
+            "ObjectId",
+            "projection",
+        ];
+        let mut calls = code.split('(').map(|before| {
+            let name = before.trim_end().rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next();
+            name.unwrap_or_default()
+        });
+        let last = code.matches('(').count();
+        let asks = calls.by_ref().take(last).all(|name| ASKS.contains(&name));
+        let writes = ["$out", "$merge", "$where", "$function", "=", "`", "[\"", "['"]
+            .iter()
+            .any(|mark| code.contains(mark));
+        if !asks || writes || !known(code) {
+            let why = "Runs code in a database.";
+            let (kind, rule) = (EffectKind::BulkData, "program.mongosh");
+            self.effect(kind, "mongosh", Scope::Unknown, Undo::Hard, rule, why, span.clone());
+        }
     }
 
     /// A statement for the database that the command names.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::args::{Args, Style};
+use super::net::is_remote;
 use super::programs::{Program, Rule, Table, deeds, roles};
 use super::state::State;
 use super::stream::{Origin, Stream, guessed, known};
@@ -71,6 +72,11 @@ impl State {
             // `git-push` is `git push`.
             if let Some(sub) = base.strip_prefix("git-").filter(|_| Table::get().program(&base).is_none()) {
                 let mut words = vec!["git".to_owned(), sub.to_owned()];
+                words.extend(rest.iter().cloned());
+                return self.invoke(words, stdin, span);
+            }
+            if let Some(sub) = base.strip_prefix("cargo-").filter(|_| Table::get().program(&base).is_none()) {
+                let mut words = vec!["cargo".to_owned(), sub.to_owned()];
                 words.extend(rest.iter().cloned());
                 return self.invoke(words, stdin, span);
             }
@@ -203,12 +209,15 @@ impl State {
         };
         let args = Args::parse(words, style);
         let alone = words.len() == 1 && args.exactly("-h -V -? -help -version --version");
+        let alone = alone || (program.special == "code" && !name.starts_with("py") && words == ["-v"]);
         let asks = program.wrap.is_none() && args.exactly("--help")
             || args.operands.is_empty() && args.exactly("--help");
         if !program.helpless && (alone || asks) {
             return Stream::unknown(Origin::Local);
         }
-        if !program.dry.is_empty() && args.exactly(&program.dry) {
+        // What asks before each step is answered by what is piped into it.
+        let answered = program.special == "rm" && !stdin.absent;
+        if !program.dry.is_empty() && args.exactly(&program.dry) && !answered {
             return Stream::unknown(Origin::Local);
         }
         if !program.special.is_empty() {
@@ -223,7 +232,7 @@ impl State {
     pub fn by_table(&mut self, command: &Command<'_>) -> Stream {
         let Command { program, name, args, span, .. } = command;
         self.deeds(name, &program.does, &program.why, span);
-        self.written_before(&program.runs, span);
+        self.written_before(command);
         self.option_roles(command);
         let (fitting, known_sub) = program.fitting(args, &self.vars);
         let mut roles_from = (program.operands.as_str(), 0);
@@ -241,6 +250,7 @@ impl State {
         if let Some((depth, skip)) = wrap {
             return self.wrapped(command, depth + skip);
         }
+        self.fed_statements(command);
         let operands = args.operands.get(roles_from.1..).unwrap_or_default();
         for (role, operand) in roles(roles_from.0, operands.len()).into_iter().zip(operands) {
             self.role(role, operand, command);
@@ -326,6 +336,15 @@ impl State {
                 self.invoke(words, command.stdin, span.clone());
             }
             "sql" => self.sql(command, word),
+            "mongo" => self.mongo(word, span),
+            "from" if is_remote(word) => self.role("host", word, command),
+            "from" => self.read_tree(word, &rule, span),
+            "to" if is_remote(word) => {
+                let why = "Sends files to another machine.";
+                let kind = EffectKind::Publish;
+                self.effect(kind, word, Scope::Remote, Undo::Hard, "net.upload", why, span.clone());
+            }
+            "to" => self.path_effect(Operation::Append, word, &rule, span),
             "host" => {
                 let why = "Talks to another machine.";
                 self.effect(EffectKind::Network, word, Scope::Remote, Undo::Easy, &rule, why, span.clone());

@@ -3,7 +3,7 @@
 //! - `eval`: statements, branches, loops, pipelines; every branch counts, dead or not
 //! - `expand`, `escape`: from the text of a word to what the shell makes of it
 //! - `redirect`: where streams come from and go to
-//! - `invoke`, `builtin`, `special`, `find`, `git`, `net`, `interpret`: what a command with known words does
+//! - `invoke`, `builtin`, `special`, `find`, `git`, `net`, `forge`, `interpret`: what a command with known words does
 //! - `programs`, `args`: knowledge of programs, from `data/programs*.toml`
 //! - `perl`, `awk`, `sed`: small programs within commands
 //! - `project`: files of a project that tools run
@@ -23,6 +23,7 @@ mod eval;
 mod expand;
 mod filter;
 mod find;
+mod forge;
 mod git;
 mod interpret;
 mod invoke;

@@ -210,6 +210,17 @@ impl State {
             }
         }
         let host = args.operands.first().cloned().unwrap_or_default();
+        // A forge answers whom it knows, and runs nothing else.
+        if let [login] = args.operands.as_slice()
+            && login.starts_with("git@")
+            && command.stdin.absent
+            && !args.has("-R -L -D -w -W -J")
+        {
+            let why = "Asks another machine who one is there.";
+            let (kind, rule) = (EffectKind::Network, "ssh.asks");
+            self.effect(kind, &host, Scope::Remote, Undo::Easy, rule, why, span);
+            return Stream::unknown(Origin::Remote);
+        }
         let why = "Acts on another machine.";
         self.effect(EffectKind::Exec, &host, Scope::Remote, Undo::Hard, "ssh.remote", why, span);
         Stream::unknown(Origin::Remote)

@@ -124,7 +124,7 @@ fn words(text: &str) -> Option<Vec<String>> {
         at += 1;
         match letter {
             c if c.is_whitespace() => continue,
-            '$' | '@' | '%' if !(letter == '%' && !operand) => {
+            '$' | '@' | '%' if letter != '%' || operand => {
                 at = variable(&letters, at);
                 operand = false;
                 continue;

@@ -82,6 +82,8 @@ pub struct Program {
     pub helpless: bool,
     /// Options with which it reads directories with all that lies in them; `*`: it always does.
     pub deep: String,
+    /// What it does with its standard input, as a role, where nothing else is given.
+    pub stdin: String,
     /// A file of the directory that it runs, or runs parts of.
     pub runs: String,
     /// A script of a project may bear the name and does the same.

@@ -4,18 +4,34 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use super::invoke::Command;
 use super::state::State;
 use super::stream::Stream;
 use crate::code::{self, Language};
 
+const UNSEEN: &str = "shell.unknown_script";
+const UNSEEN_WHY: &str = "Runs what a file holds that is only known when it runs.";
+
 impl State {
     /// Walks what of these files runs, as far as this script wrote them.
-    pub fn written_before(&mut self, files: &str, span: &Range<usize>) {
-        for file in files.split_whitespace() {
+    pub fn written_before(&mut self, command: &Command<'_>) {
+        let span = command.span;
+        let makefile = command.program.runs.contains("Makefile");
+        if let Some(file) = command.args.value("-f --file").filter(|_| makefile) {
+            let stream = match file {
+                "-" | "/dev/stdin" => Some(command.stdin.clone()),
+                file => self.files.get(&self.canonical(file)).cloned(),
+            };
+            match stream.filter(|stream| !stream.absent) {
+                Some(stream) if stream.is_known() => self.recipes(&stream.text, span),
+                Some(_) => self.gap(UNSEEN, UNSEEN_WHY, span.clone()),
+                None => {}
+            }
+        }
+        for file in command.program.runs.split_whitespace() {
             let Some(stream) = self.files.get(&self.canonical(file)).cloned() else { continue };
             if !stream.is_known() {
-                let why = "Runs what a file holds that is only known when it runs.";
-                self.gap("shell.unknown_script", why, span.clone());
+                self.gap(UNSEEN, UNSEEN_WHY, span.clone());
                 continue;
             }
             match file {

@@ -45,10 +45,8 @@ pub fn passed(command: &Command<'_>) -> Stream {
             }
             // Names without their values.
             "cut" => args.value("-f --fields").is_none_or(|fields| fields != "1"),
-            "sed" => ![args.value("-e").unwrap_or(first)].iter().any(|script| script.contains("=.*")),
-            "awk" | "gawk" => {
-                !(args.value("-F").is_some_and(|mark| mark.contains('=')) && !first.contains("$2"))
-            }
+            "sed" => !args.value("-e").unwrap_or(first).contains("=.*"),
+            "awk" | "gawk" => args.value("-F").is_none_or(|mark| !mark.contains('=')) || first.contains("$2"),
             _ => true,
         };
     if tells { Stream::secrets() } else { Stream::unknown(Origin::Local) }

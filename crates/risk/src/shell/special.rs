@@ -20,6 +20,8 @@ impl State {
             "find" => Some(self.find(command)),
             "fd" => Some(self.fd(command)),
             "printenv" => Some(self.print_environment(command)),
+            "tools" => self.fetched_tool(command),
+            "forge" => self.forge(command),
             "openssl" => self.secure_connection(command),
             "link" => self.link(command),
             "parallel" => Some(self.parallel(command)),
@@ -52,7 +54,8 @@ impl State {
 
     /// A directory goes with whatever lies in it, known to version control or not.
     fn remove(&mut self, command: &Command<'_>) -> Stream {
-        let whole = command.args.has("-r -R -d --recursive");
+        let tree = matches!(command.name, "rimraf" | "del-cli");
+        let whole = tree || command.args.has("-r -R -d --recursive");
         for path in &command.args.operands {
             let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
             let vague = last.contains('*') && !last.chars().any(char::is_alphanumeric);
@@ -114,6 +117,14 @@ impl State {
             }
         }
         Some(out)
+    }
+
+    /// `npx eslint` is `eslint`; what is not known as a tool of projects is fetched to be run.
+    fn fetched_tool(&mut self, command: &Command<'_>) -> Option<Stream> {
+        let name = command.args.operands.first()?;
+        let (fitting, _) = command.program.fitting(command.args, &self.vars);
+        let named = fitting.iter().any(|(rule, _)| !rule.sub.is_empty());
+        (named && Table::get().program(name).is_some()).then(|| self.wrapped(command, 0))
     }
 
     /// `openssl s_client` sends what it reads; a short text only ends the connection.

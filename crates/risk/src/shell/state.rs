@@ -38,6 +38,8 @@ pub struct State {
     pub built: Vec<String>,
     /// The directory before a `cd` that may have failed, with the rest run all the same.
     pub before_cd: Option<String>,
+    /// What is run when the script ends or is ended.
+    traps: Vec<String>,
     /// The script ends where a command of it fails.
     pub strict: bool,
     /// `$1` and on; `None` where nobody says.
@@ -67,6 +69,7 @@ impl State {
             links: BTreeMap::new(),
             built: Vec::new(),
             before_cd: None,
+            traps: Vec::new(),
             strict: false,
             positional: None,
             calls: Vec::new(),
@@ -80,8 +83,22 @@ impl State {
         }
     }
 
+    /// Remembers what runs at the end, with the variables as they are then.
+    pub fn keep_trap(&mut self, code: &str, span: &Range<usize>) {
+        if self.held + code.len() > HELD_MAX {
+            self.gap("limit.work", "The script holds more than is looked at.", span.clone());
+            return;
+        }
+        self.held += code.len();
+        self.traps.push(code.to_owned());
+    }
+
     /// Walks functions that nobody called (dead code counts) and gives what was found.
     pub fn finish(mut self, span: Range<usize>) -> Found {
+        self.positional = None;
+        for code in std::mem::take(&mut self.traps) {
+            self.run_stream(&Stream::text(code), span.clone(), &Stream::none());
+        }
         let idle: Vec<String> =
             self.functions.keys().filter(|name| !self.called.contains(*name)).cloned().collect();
         for name in idle {
