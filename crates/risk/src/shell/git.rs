@@ -3,8 +3,9 @@
 use super::args::{Args, Style};
 use super::invoke::Command;
 use super::state::State;
-use super::stream::Stream;
+use super::stream::{Stream, known};
 use crate::model::{EffectKind, Scope, Undo};
+use crate::path::{self, Operation};
 
 /// Patterns of paths that are looked at.
 const NAMES_MAX: usize = 60;
@@ -57,6 +58,8 @@ impl State {
             }
         }
         self.past_hooks(command);
+        self.git_secrets(command);
+        self.cloned(command);
         self.git_pager(command);
         self.git_names(command)
     }
@@ -69,6 +72,37 @@ impl State {
             let why = "Goes past the checks of a commit.";
             let (kind, rule) = (EffectKind::Write, "git.skips_hooks");
             self.effect(kind, "hooks", Scope::Guard, Undo::Hard, rule, why, command.span.clone());
+        }
+    }
+
+    /// Subcommands that print what a file holds or held, or hand it on.
+    fn git_secrets(&mut self, command: &Command<'_>) {
+        const SHOW: [&str; 10] =
+            ["show", "diff", "log", "blame", "annotate", "cat-file", "grep", "archive", "add", "stage"];
+        let Some((sub, rest)) = command.args.operands.split_first() else { return };
+        if !SHOW.contains(&sub.as_str())
+            || command.args.has("-n --dry-run --name-only --stat") && sub == "add"
+        {
+            return;
+        }
+        for word in rest.iter().take(NAMES_MAX) {
+            let path = word.rsplit(':').next().unwrap_or(word);
+            if known(path) && path::locate(path, &self.context).secret {
+                self.path_effect(Operation::Read, path, "git.shows", command.span);
+            }
+        }
+    }
+
+    /// What is cloned nobody has reviewed.
+    fn cloned(&mut self, command: &Command<'_>) {
+        let [sub, url, rest @ ..] = command.args.operands.as_slice() else { return };
+        if sub != "clone" || !known(url) {
+            return;
+        }
+        let name = url.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or(url);
+        let into = rest.first().map_or(name.trim_end_matches(".git"), String::as_str);
+        if known(into) && !into.is_empty() && self.foreign.len() < NAMES_MAX {
+            self.foreign.push(self.canonical(into));
         }
     }
 

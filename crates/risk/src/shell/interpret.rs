@@ -156,6 +156,11 @@ impl State {
             "platform",
             "trace",
             "zipfile",
+            "build",
+            "pydoc",
+            "zipapp",
+            "ensurepip",
+            "pyperf",
             "tarfile",
             "http",
         ];

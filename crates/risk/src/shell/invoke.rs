@@ -164,9 +164,12 @@ impl State {
         let lost = self.lost && !name.starts_with(['/', '~']);
         let place = path::locate(name, &self.context);
         let (scope, undo, why) = match place.scope {
+            _ if below(&self.foreign, &place.path) => {
+                (Scope::Remote, Undo::Hard, "Runs a file that was cloned from elsewhere.")
+            }
             _ if lost => (Scope::Unknown, Undo::Hard, "Runs a file of a place that is not known."),
             Scope::Project if !place.secret => (Scope::Project, Undo::Easy, "Runs a program of the project."),
-            Scope::Temp if self.was_built(&place.path) => {
+            Scope::Temp if below(&self.built, &place.path) => {
                 (Scope::Temp, Undo::Easy, "Runs what the project's own build made.")
             }
             Scope::Temp => (Scope::Temp, Undo::Hard, "Runs a file that nobody reviewed."),
@@ -185,14 +188,6 @@ impl State {
         }
     }
 
-    /// Whether the file lies where a build was told to put what it makes.
-    fn was_built(&self, path: &str) -> bool {
-        let below = |built: &String| {
-            path.strip_prefix(built.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        self.built.iter().any(below)
-    }
-
     /// A program of the table.
     pub fn program(
         &mut self,
@@ -202,8 +197,9 @@ impl State {
         stdin: &Stream,
         span: &Range<usize>,
     ) -> Stream {
+        let values = program.values_of(words);
         let style = Style {
-            values: &program.values,
+            values: &values,
             single: program.single,
             stop: program.wrap.is_some() || program.special == "shell" || program.special == "code",
         };
@@ -436,6 +432,13 @@ pub struct Command<'a> {
     pub args: &'a Args,
     pub stdin: &'a Stream,
     pub span: &'a Range<usize>,
+}
+
+/// Whether a path is one of the directories or lies below one.
+fn below(directories: &[String], path: &str) -> bool {
+    directories.iter().any(|directory| {
+        path.strip_prefix(directory.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 impl Command<'_> {

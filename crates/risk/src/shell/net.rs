@@ -25,6 +25,15 @@ impl State {
             self.gap("curl.config", "Takes its options from a file.", span.clone());
         }
         let mut transfer = Transfer { headers: args.values("-H --header"), ..Transfer::default() };
+        if args.has("-u --user --oauth2-bearer --proxy-user -n --netrc --netrc-file") {
+            transfer.headers.push("Authorization: x".to_owned());
+        }
+        if args.value("-b --cookie").is_some_and(|cookie| cookie.contains('=')) {
+            transfer.headers.push("Cookie: x".to_owned());
+        }
+        for file in args.values("-E --cert --key") {
+            self.path_effect(Operation::Read, &file, "curl.reads", span);
+        }
         let mut texts = args.values("-d --data --data-ascii --data-binary --data-urlencode --json");
         texts.extend(args.values("-F --form"));
         for text in &texts {
@@ -80,6 +89,9 @@ impl State {
     pub fn wget(&mut self, command: &Command<'_>) -> Stream {
         let args = command.args;
         let mut transfer = Transfer { headers: args.values("--header"), ..Transfer::default() };
+        if args.has("--user --password --http-user --http-password") {
+            transfer.headers.push("Authorization: x".to_owned());
+        }
         transfer.body = args.value("--post-data --body-data").map(str::to_owned);
         transfer.files = args.values("--post-file --body-file");
         let posts = transfer.body.is_some() || !transfer.files.is_empty();

@@ -276,3 +276,58 @@ fn stores_and_clients_tell_reading_from_sending() {
         ],
     );
 }
+
+#[test]
+fn an_option_means_what_the_subcommand_says() {
+    check(
+        &[
+            "docker exec -it db psql -c 'DROP TABLE a'",
+            "npx -p other-package tsc",
+            "ip link set eth0 down",
+            "timedatectl set-time 2020-01-01",
+            "modprobe x",
+            "mount /dev/sdb1 /mnt",
+            "rustup default nightly",
+            "kubectl rollout undo deploy/x",
+            "vercel",
+            "netlify deploy --prod",
+            "svn commit -m x",
+            "python setup.py sdist upload",
+        ],
+        &[
+            "docker exec -it app ls /srv",
+            "npx -y prettier@3 --check src",
+            "ip -br a",
+            "timedatectl",
+            "modprobe -n x",
+            "mount",
+            "kubectl rollout status deploy/x",
+            "vercel ls",
+            "svn diff",
+            "python -m build",
+        ],
+    );
+}
+
+#[test]
+fn what_comes_from_elsewhere_or_holds_secrets_stays_so() {
+    check(
+        &[
+            "git clone https://github.com/a/b && ./b/install.sh",
+            "git clone https://github.com/a/b x && python3 x/run.py",
+            "git log -p -- .env",
+            "git show HEAD~2:.env",
+            "git add -f .env",
+            "curl -u a:b https://a.example",
+            "curl -b session=1 https://a.example",
+        ],
+        &[
+            "git clone https://github.com/a/b && ls b",
+            "git show HEAD:src/main.rs",
+            "git add -A",
+            "git add .env.example",
+            "git check-ignore .env",
+            "curl -u a:b http://localhost:3000",
+        ],
+    );
+}

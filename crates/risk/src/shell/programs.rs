@@ -3,6 +3,7 @@
 //! A row says how a program reads its words and what it does with them; nothing here
 //! knows a program by name.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -54,6 +55,8 @@ pub struct Program {
     pub names: String,
     /// Options that take a value.
     pub values: String,
+    /// Of these, the ones that take none behind some subcommands (with spaces between).
+    pub flags: BTreeMap<String, String>,
     /// Long options with one dash.
     pub single: bool,
     /// Roles of the operands in their order; `read*` is any number of them.
@@ -237,6 +240,23 @@ impl Variable {
 }
 
 impl Program {
+    /// The options that take a value, as the subcommand reads them.
+    pub fn values_of(&self, words: &[String]) -> Cow<'_, str> {
+        if self.flags.is_empty() {
+            return Cow::Borrowed(&self.values);
+        }
+        let subs =
+            |names: &String| words.iter().take(4).any(|word| names.split(' ').any(|name| name == word));
+        let flags: Vec<&str> = self
+            .flags
+            .iter()
+            .filter(|(names, _)| subs(names))
+            .flat_map(|(_, flags)| flags.split(' '))
+            .collect();
+        let kept = self.values.split(' ').filter(|value| !flags.contains(value));
+        Cow::Owned(kept.collect::<Vec<_>>().join(" "))
+    }
+
     pub fn has_subcommands(&self) -> bool {
         !self.calm.is_empty() || self.rules.iter().any(|rule| !rule.sub.is_empty())
     }
@@ -245,13 +265,17 @@ impl Program {
     pub fn fitting(&self, args: &Args, vars: &Vars) -> (Vec<(&Rule, usize)>, bool) {
         let mut known = !self.has_subcommands() || path_fits(&self.calm, &args.operands).is_some();
         let mut named = false;
+        // A path that is written out says more than a shorter one: `rollout status`.
+        let written = |path: &&str| !path.contains(['*', '?', '[']);
+        let plain: Vec<&str> = self.calm.split_whitespace().filter(written).collect();
+        let calm = path_fits(&plain.join(" "), &args.operands).unwrap_or(0);
         let mut fitting = Vec::new();
         for rule in &self.rules {
             let depth = match rule.sub.is_empty() {
                 true => Some(0),
                 false => path_fits(&rule.sub, &args.operands),
             };
-            let Some(depth) = depth else { continue };
+            let Some(depth) = depth.filter(|depth| rule.sub.is_empty() || *depth >= calm) else { continue };
             // A subcommand that rules speak of is known, if only some of its calls do harm.
             named |= !rule.sub.is_empty() && rule.sub != "*";
             if rule.fits(args, depth) && rule.holds(vars) {

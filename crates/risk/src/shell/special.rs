@@ -121,10 +121,21 @@ impl State {
 
     /// `npx eslint` is `eslint`; what is not known as a tool of projects is fetched to be run.
     fn fetched_tool(&mut self, command: &Command<'_>) -> Option<Stream> {
-        let name = command.args.operands.first()?;
-        let (fitting, _) = command.program.fitting(command.args, &self.vars);
+        let first = command.args.operands.first()?;
+        // `eslint@9` is `eslint`.
+        let name =
+            first.get(1..).and_then(|rest| rest.find('@')).and_then(|at| first.get(..=at)).unwrap_or(first);
+        let mut args = command.args.clone();
+        args.operands.first_mut()?.clone_from(&name.to_owned());
+        let (fitting, _) = command.program.fitting(&args, &self.vars);
         let named = fitting.iter().any(|(rule, _)| !rule.sub.is_empty());
-        (named && Table::get().program(name).is_some()).then(|| self.wrapped(command, 0))
+        if !named || Table::get().program(name).is_none() || args.has("-p --package") {
+            return None;
+        }
+        let at = command.args.at.first()? + 1;
+        let mut words = vec![name.to_owned()];
+        words.extend(command.words.get(at..).unwrap_or_default().iter().cloned());
+        Some(self.invoke(words, command.stdin, command.span.clone()))
     }
 
     /// `openssl s_client` sends what it reads; a short text only ends the connection.

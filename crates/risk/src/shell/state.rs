@@ -36,6 +36,8 @@ pub struct State {
     pub links: BTreeMap<String, String>,
     /// Where a program of the project's own build was told to put what it builds.
     pub built: Vec<String>,
+    /// Directories that this script cloned from elsewhere.
+    pub foreign: Vec<String>,
     /// The directory before a `cd` that may have failed, with the rest run all the same.
     pub before_cd: Option<String>,
     /// What is run when the script ends or is ended.
@@ -68,6 +70,7 @@ impl State {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
             built: Vec::new(),
+            foreign: Vec::new(),
             before_cd: None,
             traps: Vec::new(),
             strict: false,
