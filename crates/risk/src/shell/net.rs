@@ -147,30 +147,13 @@ impl State {
             );
         }
         let reads = matches!(transfer.method.to_uppercase().as_str(), "GET" | "HEAD" | "OPTIONS");
-        if host.starts_with(UNKNOWN) && !reads {
-            let why = "Changes something at a place that is only known when it runs.";
-            self.effect(
-                EffectKind::Network,
-                url,
-                Scope::Remote,
-                Undo::Hard,
-                "net.unknown",
-                why,
-                span.clone(),
-            );
-            return;
-        }
         if host.starts_with(UNKNOWN) {
-            let why = "Asks a machine that is only known when it runs.";
-            self.effect(
-                EffectKind::Network,
-                url,
-                Scope::Remote,
-                Undo::Easy,
-                "net.unknown",
-                why,
-                span.clone(),
-            );
+            let (undo, why) = match reads {
+                true => (Undo::Easy, "Asks a machine that is only known when it runs."),
+                false => (Undo::Hard, "Changes something at a place that is only known when it runs."),
+            };
+            let (kind, rule) = (EffectKind::Network, "net.unknown");
+            self.effect(kind, url, Scope::Remote, undo, rule, why, span.clone());
             return;
         }
         let full = guessed(&full);
