@@ -1,5 +1,7 @@
 //! Credentials that a call carries: in its headers, its URL, its body.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use url::Url;
 
 use super::Call;
@@ -64,6 +66,39 @@ fn in_url(raw: &str, request: &Request, push: &mut Push<'_>) {
     if request.parameters.iter().any(secret) || redact::holds_secret(raw) {
         push("http.url.secret", "the URL holds a secret", true);
     }
+    let values = request.parameters.iter().map(|(_, value)| value).chain(&request.written);
+    if values.filter_map(|value| encoded(value)).any(|text| tells(&text)) {
+        push("http.url.encoded", "the URL holds a secret that is encoded", true);
+    }
+}
+
+/// Shortest text that is taken for an encoded one, and longest that is decoded.
+const ENCODED: std::ops::Range<usize> = 16..16 * 1024;
+
+/// The text that a value encodes in base64 or in hexadecimal digits.
+fn encoded(value: &str) -> Option<String> {
+    if !ENCODED.contains(&value.len()) {
+        return None;
+    }
+    let digits = value.len().is_multiple_of(2) && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if digits {
+        let pairs = value.as_bytes().chunks_exact(2);
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        return String::from_utf8(pairs.map(byte).collect::<Option<Vec<u8>>>()?).ok();
+    }
+    let plain = value.trim_end_matches('=').replace('-', "+").replace('_', "/").replace(' ', "+");
+    String::from_utf8(STANDARD_NO_PAD.decode(plain).ok()?).ok()
+}
+
+/// Whether a text holds a secret by its shape, or gives a value to a name of one.
+fn tells(text: &str) -> bool {
+    let known = &Table::get().parameters.secret_body;
+    let named = |part: &str| {
+        let (name, value) = part.split_once(['=', ':']).unwrap_or((part, ""));
+        let name = name.split_whitespace().last().unwrap_or_default();
+        !value.trim().is_empty() && known.contains(&word(name.trim().trim_matches('"')))
+    };
+    redact::holds_secret(text) || text.split(['\n', '&', ',', '{', '}', ';']).any(named)
 }
 
 fn in_body(call: &Call<'_>, request: &Request, push: &mut Push<'_>) {

@@ -4,7 +4,7 @@ use super::address::{Address, Reach};
 use super::graphql::Operation;
 use super::request::Request;
 use super::scope;
-use super::table::{Table, verb, word};
+use super::table::{Table, ends_in, lies_within, verb, word};
 use crate::model::{Context, Effect, EffectKind, Found, Scope, Undo, Unresolved};
 use crate::{redact, sql};
 
@@ -32,7 +32,11 @@ pub fn by_reading(request: &Request, address: &Address, context: &Context) -> Fo
             "the path or its parameters order a change",
         ));
     }
-    if !docs && !own && !request.dry && request.names.iter().any(|name| words.secrets.contains(stem(name))) {
+    let named = request.names.iter().any(|name| words.secrets.contains(stem(name)))
+        || lies_within(&Table::get().secret_path, &request.names)
+        || request.gives_secret();
+    let names_only = ends_in(&Table::get().names_path, &request.names);
+    if !docs && !own && !request.dry && named && !names_only {
         let effect = push(
             EffectKind::Credential,
             Undo::Nothing,
@@ -40,6 +44,10 @@ pub fn by_reading(request: &Request, address: &Address, context: &Context) -> Fo
             "reads what the service keeps secret",
         );
         found.push(effect.possible());
+    }
+    if request.method == "GET" && !docs && !own && sets_off(request, address) {
+        let why = "calling the address is enough to set something off";
+        found.push(push(EffectKind::Control, Undo::Hard, "http.get.order", why));
     }
     if request.names.iter().any(|name| name == "..") {
         found.push(push(
@@ -58,6 +66,15 @@ pub fn by_reading(request: &Request, address: &Address, context: &Context) -> Fo
         found.push(push(api.kind, Undo::Never, "http.api", &api.why));
     }
     found
+}
+
+/// Whether the address is one that others call to set something off.
+fn sets_off(request: &Request, address: &Address) -> bool {
+    let hooks = address.host.split('.').next().is_some_and(|first| {
+        matches!(first, "hook" | "hooks" | "webhook" | "webhooks" | "maker")
+            || first.strip_prefix("hook").is_some_and(|rest| rest.starts_with('-'))
+    });
+    hooks && !request.names.is_empty() || ends_in(&Table::get().order_path, &request.names)
 }
 
 /// SQL that is sent to be run.
@@ -129,10 +146,13 @@ pub fn by_sending(request: &Request, address: &Address) -> Found {
         return locally(request, address);
     }
     let mut found = Found::default();
+    let table = Table::get();
+    if table.methods.delete.contains(&request.method) && ends_in(&table.passing_path, &request.names) {
+        return found;
+    }
     let mut push = |kind, undo, rule: &str, why: &str| {
         found.push(Effect::new(kind, target(request, address), scope(address), undo, rule, why));
     };
-    let table = Table::get();
     if table.methods.delete.contains(&request.method) {
         push(EffectKind::Delete, Undo::Hard, "http.delete", "deletes what another machine keeps");
     }

@@ -5,7 +5,7 @@ use url::Url;
 use super::Call;
 use super::body::Body;
 use super::graphql::{self, Operation};
-use super::table::{Table, word};
+use super::table::{Table, verb, word};
 
 /// A call after its overrides.
 pub struct Request {
@@ -20,6 +20,8 @@ pub struct Request {
     pub graphql: Option<Operation>,
     /// The service is asked only to say what it would do.
     pub dry: bool,
+    /// Names of the remote procedures that are called, and the methods of calls within this one.
+    pub procedures: Vec<String>,
 }
 
 impl Request {
@@ -32,15 +34,24 @@ impl Request {
         let names: Vec<String> = written.iter().map(|name| word(name)).collect();
         let graphql = document(call, &names, &parameters, &body).map(|text| graphql::operation(&text));
         let dry = dry(&parameters, &body, call);
-        Self { method, names, written, parameters, body, graphql, dry }
+        let procedures = procedures(call, url, &parameters, &body, &names);
+        Self { method, names, written, parameters, body, graphql, dry, procedures }
     }
 
     /// Whether the call only asks: by its method, by what its path ends in, by a query.
     pub fn reads(&self) -> bool {
         match &self.graphql {
             Some(operation) => *operation == Operation::Asks,
+            None if !self.procedures.is_empty() => {
+                self.dry || self.procedures.iter().all(|name| asking(name))
+            }
             None => Table::get().methods.read.contains(&self.method) || self.asks() || self.dry,
         }
+    }
+
+    /// Whether a procedure that only asks is answered with a secret.
+    pub fn gives_secret(&self) -> bool {
+        self.procedures.iter().any(|name| Table::get().procedures.secrets.contains(&name.to_lowercase()))
     }
 
     /// Posts that only ask; a version or an id may follow the name.
@@ -49,6 +60,41 @@ impl Request {
         let last = self.names.last().map(String::as_str).unwrap_or_default();
         let asks = |name: &str| words.asks.contains(name) && !words.destroy.contains(name);
         self.method == "POST" && last.split([':', '.']).next_back().is_some_and(asks)
+    }
+}
+
+/// Whether a procedure only asks, by its name: `account.list`, `eth_getBalance`, `Query`, `GET`.
+fn asking(name: &str) -> bool {
+    let last = name.rsplit(['.', '/', ':']).next().unwrap_or(name);
+    let known = &Table::get().procedures.asks;
+    let spaced = |name: &str| known.contains(&verb(name));
+    spaced(last) || last.split_once('_').is_some_and(|(_, rest)| spaced(rest))
+}
+
+/// Procedures that the call names beside its path: of JSON-RPC, of Amazon's services, or
+/// the methods of the calls that it brings together.
+fn procedures(
+    call: &Call<'_>,
+    url: &Url,
+    parameters: &[(String, String)],
+    body: &Body,
+    names: &[String],
+) -> Vec<String> {
+    let posts = call.method.trim().eq_ignore_ascii_case("POST");
+    let target = call.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"));
+    if let Some((_, target)) = target.filter(|_| posts) {
+        return vec![(*target).to_owned()];
+    }
+    let amazon = url.host_str().is_some_and(|host| host.ends_with(".amazonaws.com"));
+    let all = |key: &str| -> Vec<String> {
+        let pairs = body.pairs.iter().chain(parameters);
+        pairs.filter(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value.clone()).collect()
+    };
+    let batch = names.last().is_some_and(|name| matches!(name.as_str(), "$batch" | "batch" | "_batch"));
+    match (amazon, posts) {
+        (true, _) => all("Action"),
+        (_, true) if body.get("jsonrpc").is_some() || batch => all("method"),
+        _ => Vec::new(),
     }
 }
 
@@ -93,7 +139,11 @@ fn document(
 ) -> Option<String> {
     let named = names.iter().any(|name| name.contains("graphql") || name == "gql");
     let by_parameter = parameters.iter().find(|(name, _)| name == "query").map(|(_, value)| value.clone());
-    let sent = body.get("query").map(str::to_owned).or(by_parameter);
+    // A list of documents is sent at once.
+    let documents = body.pairs.iter().filter(|(name, text)| name == "query" && text.contains('{'));
+    let documents: Vec<&str> = documents.map(|(_, text)| text.as_str()).collect();
+    let batch = (documents.len() > 1).then(|| documents.join("\n"));
+    let sent = batch.or_else(|| body.get("query").map(str::to_owned)).or(by_parameter);
     let looks = |text: &str| {
         let text = text.trim_start();
         ["{", "query", "mutation", "subscription", "fragment", "#"].iter().any(|head| text.starts_with(head))

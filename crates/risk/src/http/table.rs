@@ -17,6 +17,15 @@ pub struct Table {
     pub headers: Headers,
     pub parameters: Parameters,
     pub words: Words,
+    /// Paths behind which a service keeps secrets: names, `*` for one.
+    pub secret_path: Vec<String>,
+    /// The same of paths that answer with the names of secrets only.
+    pub names_path: Vec<String>,
+    /// The same of paths at whose end even a question sets something off.
+    pub order_path: Vec<String>,
+    /// The same of what is only closed or left by a deletion.
+    pub passing_path: Vec<String>,
+    pub procedures: Procedures,
     pub service: Vec<Service>,
     pub api: Vec<Api>,
 }
@@ -58,6 +67,15 @@ pub struct Parameters {
     pub object: HashSet<String>,
     pub rights: HashSet<String>,
     pub dry: HashSet<String>,
+}
+
+/// Names of remote procedures.
+#[derive(Default, Deserialize)]
+pub struct Procedures {
+    /// First words of those that only ask.
+    pub asks: HashSet<String>,
+    /// Those that answer with secrets all the same.
+    pub secrets: HashSet<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -123,6 +141,27 @@ pub fn under(host: &str, domain: &str) -> bool {
 
 pub fn within(networks: &[IpNet], address: &IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
+}
+
+/// Whether one of the patterns fits names of a path that follow one another.
+pub fn lies_within(patterns: &[String], names: &[String]) -> bool {
+    let fits = |(part, name): (&&str, &String)| *part == "*" || *part == name;
+    patterns.iter().any(|pattern| {
+        let parts: Vec<&str> = pattern.split('/').collect();
+        names.windows(parts.len()).any(|window| parts.iter().zip(window).all(fits))
+    })
+}
+
+/// Whether one of the patterns fits the last names of a path.
+pub fn ends_in(patterns: &[String], names: &[String]) -> bool {
+    patterns.iter().any(|pattern| {
+        let count = pattern.split('/').count();
+        names
+            .len()
+            .checked_sub(count)
+            .and_then(|from| names.get(from..))
+            .is_some_and(|tail| fits(pattern, tail))
+    })
 }
 
 fn fits(pattern: &str, path: &[String]) -> bool {

@@ -179,6 +179,68 @@ fn graphql_is_told_apart_by_its_grammar() {
     assert_eq!(operation(""), Operation::Unclear);
 }
 
+fn weighed(asked: bool, rows: &[(&str, &str, Option<&str>)]) {
+    for (method, url, body) in rows {
+        assert_eq!(level(method, url, &[], *body) > Level::Low, asked, "{method} {url} {body:?}");
+    }
+}
+
+#[test]
+fn of_several_documents_and_calls_each_counts() {
+    let mutation = r#"[{"query": "{ me { id } }"}, {"query": "mutation { removeIt { ok } }"}]"#;
+    let questions = r#"[{"query": "{ me { id } }"}, {"query": "query { you { id } }"}]"#;
+    let batch = |method: &str| format!(r#"{{"requests": [{{"method": "GET"}}, {{"method": "{method}"}}]}}"#);
+    weighed(
+        true,
+        &[
+            ("POST", "https://a.example.com/graphql", Some(mutation)),
+            ("POST", "https://a.example.com/v1/$batch", Some(&batch("DELETE"))),
+            ("POST", "https://a.example.com/rpc", Some(r#"{"jsonrpc": "2.0", "method": "user.remove"}"#)),
+            (
+                "POST",
+                "https://ec2.eu-west-1.amazonaws.com/",
+                Some("Action=TerminateInstances&InstanceId.1=i-1"),
+            ),
+        ],
+    );
+    weighed(
+        false,
+        &[
+            ("POST", "https://a.example.com/graphql", Some(questions)),
+            ("POST", "https://a.example.com/v1/$batch", Some(&batch("GET"))),
+            ("POST", "https://a.example.com/rpc", Some(r#"{"jsonrpc": "2.0", "method": "user.list"}"#)),
+            ("POST", "https://ec2.eu-west-1.amazonaws.com/", Some("Action=DescribeInstances")),
+            ("DELETE", "https://a.example.com/_search/scroll", Some(r#"{"scroll_id": "x"}"#)),
+        ],
+    );
+    let target = |name: &'static str| [("X-Amz-Target", name)];
+    let url = "https://secretsmanager.eu-west-1.amazonaws.com/";
+    assert_eq!(level("POST", url, &target("secretsmanager.ListSecrets"), Some("{}")), Level::Low);
+    assert!(level("POST", url, &target("secretsmanager.GetSecretValue"), Some("{}")) > Level::Low);
+}
+
+#[test]
+fn a_question_may_read_secrets_or_set_something_off() {
+    weighed(
+        true,
+        &[
+            ("GET", "https://gitlab.example.com/api/v4/groups/2/variables", None),
+            ("GET", "https://ci.example.com/job/release/build?token=x", None),
+            ("GET", "https://hooks.example.com/catch/1/2", None),
+            ("GET", "https://a.example.com/x.gif?d=ZXhwb3J0IEFQSV9UT0tFTj1hYmNkZWZnaA", None),
+            ("GET", "https://a.example.com/x.gif?d=70617373776f72643d68756e74657232", None),
+        ],
+    );
+    weighed(
+        false,
+        &[
+            ("GET", "https://api.github.com/repos/a/b/actions/secrets", None),
+            ("GET", "https://ci.example.com/job/release/lastBuild/api/json", None),
+            ("GET", "https://a.example.com/list?cursor=eyJpZCI6MTIzLCJuZXh0IjoiYWJjIn0=", None),
+        ],
+    );
+}
+
 #[test]
 fn targets_hold_no_secret() {
     let found = call(

@@ -68,7 +68,13 @@ fn plain(path: &str) -> String {
         Some(_) => of_file_url(text.get(7..).unwrap_or_default()),
         None => text,
     };
-    match drive(&text) || text.contains("..\\") || text.starts_with("\\\\") || text.starts_with("~\\") {
+    let windows = text.starts_with('%') || text.starts_with("$env:");
+    match drive(&text)
+        || text.contains("..\\")
+        || text.starts_with("\\\\")
+        || text.starts_with("~\\")
+        || (windows && text.contains('\\'))
+    {
         true => text.replace('\\', "/"),
         false => text,
     }
@@ -136,10 +142,16 @@ fn of_user(rest: &str, context: &Context) -> String {
     }
 }
 
-/// The variable a path begins with, and what follows it.
+/// The variable a path begins with, and what follows it; what stands for it where it is
+/// not set (`${X:-~/y}`) does not count for a name that is known.
 fn variable(text: &str) -> Option<(&str, &str)> {
     if let Some(rest) = text.strip_prefix("${") {
-        return rest.split_once('}');
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (name, tail) = rest.split_at(end);
+        return tail.rsplit_once('}').map(|(_, rest)| (name, rest));
+    }
+    if let Some(rest) = text.strip_prefix("$env:") {
+        return rest.split_once('/');
     }
     if let Some(rest) = text.strip_prefix('%') {
         return rest.split_once('%');
@@ -150,13 +162,22 @@ fn variable(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Values that every session has.
-fn known<'a>(name: &str, context: &'a Context) -> Option<&'a str> {
-    match name {
-        "HOME" | "USERPROFILE" => Some(&context.home),
-        "PWD" => Some(&context.cwd),
-        "TMPDIR" | "TEMP" | "TMP" => Some("/tmp"),
-        _ => None,
-    }
+fn known(name: &str, context: &Context) -> Option<String> {
+    let below = match name.to_ascii_uppercase().as_str() {
+        "HOME" | "USERPROFILE" | "HOMEPATH" => "",
+        "XDG_CONFIG_HOME" => "/.config",
+        "XDG_DATA_HOME" => "/.local/share",
+        "XDG_STATE_HOME" => "/.local/state",
+        "XDG_CACHE_HOME" => "/.cache",
+        "APPDATA" => "/AppData/Roaming",
+        "LOCALAPPDATA" => "/AppData/Local",
+        "CARGO_HOME" => "/.cargo",
+        "GNUPGHOME" => "/.gnupg",
+        "PWD" => return Some(context.cwd.clone()),
+        "TMPDIR" | "TEMP" | "TMP" => return Some("/tmp".to_owned()),
+        _ => return None,
+    };
+    Some(format!("{}{below}", context.home))
 }
 
 /// Dots and doubled slashes resolved by their names alone.

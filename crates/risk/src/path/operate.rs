@@ -70,9 +70,10 @@ fn delete(facts: &Facts, found: &mut Found) {
     found.push(plain(EffectKind::Delete, facts, undo, rule_of("delete", facts), why_of("deletes", facts)));
 }
 
-/// What changing a place of secrets, a login file or a guard does beside the change.
+/// What changing a place of secrets, a login file or a guard does beside the change. A key
+/// that is made in a place for scratch opens nothing.
 fn special(facts: &Facts, undo: Undo, found: &mut Found) {
-    if let Some(rule) = facts.secret {
+    if let Some(rule) = facts.secret.filter(|_| facts.place.scope != Scope::Temp) {
         found.push(ruled(EffectKind::Credential, facts, undo, rule));
     }
     if let Some(rule) = facts.persist {

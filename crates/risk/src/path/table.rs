@@ -193,9 +193,14 @@ impl Facts {
     fn unknown(path: &str) -> Self {
         // What follows the unknown beginning may still name a secret.
         let rest = path.split_once('/').map_or("", |(_, rest)| rest);
-        let written = format!("?/{rest}");
+        // It may begin anywhere, at a home directory as well.
+        let (anywhere, home) = (format!("?/{rest}"), format!("~/{rest}"));
         let table = Table::get();
-        let (secret, persist) = (table.secret.find(&written), table.persist.find(&written));
+        let find = |section: &'static Section| {
+            let at_home = if rest.is_empty() { None } else { section.find(&home) };
+            section.find(&anywhere).or(at_home)
+        };
+        let (secret, persist) = (find(&table.secret), find(&table.persist));
         let place = Place {
             path: path.to_owned(),
             scope: Scope::Unknown,

@@ -93,7 +93,7 @@ impl Args {
                 continue;
             }
             let own = rest.as_str();
-            let own = own.strip_prefix('=').unwrap_or(own);
+            let own = own.strip_prefix('=').filter(|value| !value.is_empty()).unwrap_or(own);
             let value = if own.is_empty() { next.cloned() } else { Some(own.to_owned()) };
             let used = usize::from(own.is_empty() && value.is_some());
             self.options.push(Opt { name, value });

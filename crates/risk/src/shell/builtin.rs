@@ -191,7 +191,14 @@ impl State {
         let code = words.iter().find(|word| word.as_str() != "--");
         match code.map(String::as_str) {
             None | Some("-" | "" | "-l" | "-p") => Stream::none(),
-            Some(code) => self.run_stream(&Stream::text(code), span.clone(), &Stream::none()),
+            // A script within this one ends before this one does.
+            Some(code) if self.depth > 1 || !known(code) => {
+                self.run_stream(&Stream::text(code), span.clone(), &Stream::none())
+            }
+            Some(code) => {
+                self.keep_trap(code, span);
+                Stream::none()
+            }
         }
     }
 
@@ -221,10 +228,16 @@ impl State {
         } else if words.first().is_some_and(|word| !word.starts_with(['-', '+'])) {
             self.positional = Some(words.to_vec());
         }
+        let flags = words.iter().take_while(|word| word.starts_with('-'));
+        if flags.clone().any(|word| word.contains('e'))
+            || words.windows(2).any(|pair| pair == ["-o", "errexit"])
+        {
+            self.strict = true;
+        }
         if words.windows(2).any(|pair| pair == ["+o", "history"]) {
             self.no_history(span);
         }
-        Stream::unknown(Origin::Local)
+        if words.is_empty() { Stream::secrets() } else { Stream::unknown(Origin::Local) }
     }
 
     fn assign_words(&mut self, words: &[String], span: &Range<usize>) -> Stream {

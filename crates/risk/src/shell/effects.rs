@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::state::State;
-use super::stream::{Origin, UNKNOWN};
+use super::stream::{Origin, UNKNOWN, guessed};
 use crate::model::{Certainty, EffectKind, Scope, Undo};
 use crate::path::{self, Operation};
 use crate::work;
@@ -14,6 +14,34 @@ impl State {
         match path.starts_with("/dev/") {
             true => path.to_owned(),
             false => path::locate(path, &self.context).path,
+        }
+    }
+
+    /// The path behind a link that the script made.
+    fn through_links(&self, path: &str) -> Option<String> {
+        if self.links.is_empty() {
+            return None;
+        }
+        let place = self.canonical(&guessed(path));
+        self.links.iter().find_map(|(link, target)| {
+            let rest = place.strip_prefix(link.as_str())?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| format!("{target}{rest}"))
+        })
+    }
+
+    /// Reads a directory with all that lies in it.
+    pub fn read_tree(&mut self, path: &str, rule: &str, span: &Range<usize>) {
+        self.path_effect(Operation::Read, path, rule, span);
+        if self.adrift(path) {
+            return;
+        }
+        let place = path::locate(&guessed(path), &self.context).path;
+        let place = place.trim_end_matches("/*");
+        let above = place.is_empty() || place == "/" || self.context.home.starts_with(&format!("{place}/"));
+        if above || place == self.context.home || place == "/root" {
+            let why = "Reads whole home directories, with the keys and logins in them.";
+            let rule = "path.secret.home";
+            self.effect(EffectKind::Credential, path, Scope::Home, Undo::Nothing, rule, why, span.clone());
         }
     }
 
@@ -31,7 +59,11 @@ impl State {
             self.adrift_effect(operation, path, rule, span);
             return;
         }
-        let mut found = path::operation(operation, &path.replace(UNKNOWN, "x"), &self.context);
+        if let Some(behind) = self.through_links(path) {
+            let found = path::operation(operation, &behind, &self.context);
+            self.adopt(found, span);
+        }
+        let mut found = path::operation(operation, &guessed(path), &self.context);
         if path.contains(UNKNOWN) {
             found.effects.iter_mut().for_each(|effect| effect.certainty = Certainty::Possible);
         }
@@ -59,7 +91,7 @@ impl State {
     /// Modes, owners and access lists of a path.
     pub fn mode_effect(&mut self, path: &str, mode: Mode, span: &Range<usize>) {
         let adrift = self.adrift(path);
-        let place = path::locate(&path.replace(UNKNOWN, "x"), &self.context);
+        let place = path::locate(&guessed(path), &self.context);
         let scope = if adrift { Scope::Unknown } else { place.scope };
         let target = if adrift { path.to_owned() } else { place.path.clone() };
         let ours = matches!(scope, Scope::Project | Scope::Temp);

@@ -80,8 +80,13 @@ impl<'s, 't> Run<'s, 't> {
             if self.state.spent() {
                 break;
             }
+            let before = self.state.context.cwd.clone();
             let more = self.statement(*node, stdin);
             out = out.then(&more);
+            // What follows a lone `cd` is run where it failed as well.
+            if node.kind() == "command" && before != self.state.context.cwd && !self.state.strict {
+                self.state.before_cd.get_or_insert(before);
+            }
         }
         out
     }
@@ -353,6 +358,11 @@ impl<'s, 't> Run<'s, 't> {
 
     fn declaration(&mut self, node: Node<'t>) -> Stream {
         let mut end = node.start_byte();
+        let flags = |child: &Node<'t>| self.source(child.byte_range()).starts_with('-');
+        if named(node).iter().all(flags) {
+            // All that is set is printed.
+            return Stream::secrets();
+        }
         for child in named(node) {
             if self.swallowed(end, child, node) {
                 break;
@@ -440,6 +450,6 @@ impl<'s, 't> Run<'s, 't> {
 impl Stream {
     /// A branch's text may be there or not.
     fn blurred_unless_absent(self) -> Self {
-        if self.absent { self } else { self.blurred() }
+        if self.absent { self } else { self.vague() }
     }
 }

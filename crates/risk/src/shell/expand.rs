@@ -11,7 +11,7 @@ use super::brace::{CLOSE, COMMA, OPEN, braces, plain};
 use super::escape::unescape;
 use super::eval::{Run, named};
 use super::filter::{filled, trim_pattern};
-use super::stream::{Stream, UNKNOWN};
+use super::stream::{SECRET, Stream, UNKNOWN};
 use crate::work;
 
 /// Bytes of one field; a longer one is not known.
@@ -387,6 +387,8 @@ impl<'t> Run<'_, 't> {
         let how = How { mode: Mode::Double, split: false, nest: how.nest + 1 };
         let word = self.word_in(tail.min(operator.end)..operator.end, how);
         match sign {
+            // A secret is one, whatever stands for it where it is not set.
+            '-' if values.list.iter().any(|value| value.contains(SECRET)) => values,
             '-' | '=' if unknown => Values::one(UNKNOWN.to_string()),
             '-' if empty => Values::one(word),
             '=' if empty => {

@@ -1,5 +1,7 @@
 //! Shells and interpreters: where their program comes from.
 
+use std::ops::Range;
+
 use super::invoke::Command;
 use super::state::State;
 use super::stream::{Origin, Stream, known};
@@ -7,15 +9,6 @@ use crate::code::{self, Language};
 use crate::model::{EffectKind, Scope, Undo};
 use crate::path::Operation;
 use crate::sql;
-
-/// Words of Perl one-liners that only look at text.
-const PERL_CALM: [&str; 60] = [
-    "s", "tr", "y", "m", "g", "i", "x", "print", "printf", "if", "unless", "else", "elsif", "and", "or",
-    "not", "my", "split", "join", "length", "substr", "lc", "uc", "lcfirst", "ucfirst", "reverse", "sort",
-    "map", "grep", "keys", "values", "push", "pop", "shift", "unshift", "scalar", "chomp", "chop", "sprintf",
-    "index", "for", "foreach", "while", "next", "last", "BEGIN", "END", "eof", "int", "abs", "sum", "F",
-    "ne", "eq", "lt", "gt", "n", "t", "w", "d",
-];
 
 impl State {
     /// `sh`, `bash` and their like.
@@ -57,6 +50,10 @@ impl State {
     pub fn interpreter(&mut self, command: &Command<'_>) -> Stream {
         let Command { args, span, stdin, .. } = *command;
         let code = self.inline_code(command);
+        if args.value("-r").is_some_and(|library| library == "un") {
+            let why = "Runs a program of the library, which may serve or change files.";
+            self.gap("ruby.program", why, span.clone());
+        }
         if let Some(module) = args.value("-m").filter(|_| command.name.starts_with("py")) {
             return self.module(module, command);
         }
@@ -82,7 +79,10 @@ impl State {
                 let script = self.files.get(&self.canonical(first)).cloned().unwrap_or_else(Stream::none);
                 self.code_stream(command, &script);
             }
-            _ => self.file_exec(first, span),
+            _ => {
+                self.file_exec(first, span);
+                self.own_wrapper(first, args.operands.get(1..).unwrap_or_default(), stdin, span);
+            }
         }
         Stream::unknown(Origin::Local)
     }
@@ -124,7 +124,7 @@ impl State {
             return;
         }
         match language(command.name) {
-            Some(Language::Perl) if calm_perl(&stream.text) => {}
+            Some(Language::Perl) if super::perl::calm(&stream.text) => {}
             Some(language) => {
                 let found = code::source(language, &stream.text, &self.inner());
                 self.adopt(found, span);
@@ -156,16 +156,24 @@ impl State {
             "platform",
             "trace",
             "zipfile",
+            "build",
+            "pydoc",
+            "zipapp",
+            "ensurepip",
+            "pyperf",
             "tarfile",
             "http",
         ];
         if calm.contains(&module) {
             return Stream::unknown(Origin::Local);
         }
-        if module == "http.server" {
+        if module == "http.server" && !loopback(command.words) {
             let why = "Shows the directory to whoever reaches the machine.";
             let span = command.span.clone();
             self.effect(EffectKind::Publish, module, Scope::Project, Undo::Hard, "python.serves", why, span);
+            return Stream::none();
+        }
+        if module == "http.server" {
             return Stream::none();
         }
         let mut words = vec![module.to_owned()];
@@ -173,22 +181,84 @@ impl State {
         self.invoke(words, command.stdin, command.span.clone())
     }
 
+    /// Clients of databases run what they read, unless their words say what to run.
+    pub fn fed_statements(&mut self, command: &Command<'_>) {
+        let program = command.program;
+        let words =
+            program.opts.iter().filter(|(_, role)| matches!(role.as_str(), "sql" | "sqlfile" | "mongo"));
+        let given = words.map(|(names, _)| names).any(|names| !command.args.values(names).is_empty());
+        let operand = program.operands.contains("sql") && command.args.operands.len() > 1;
+        if program.stdin.is_empty() || command.stdin.absent || given || operand {
+            return;
+        }
+        match command.stdin.is_known() {
+            true => self.role(&program.stdin, &command.stdin.text, command),
+            false => {
+                let why = "Runs statements that are only known when they run.";
+                self.gap("shell.unknown_script", why, command.span.clone());
+            }
+        }
+    }
+
+    /// Code for MongoDB's shell: methods that only ask are told from the others.
+    pub fn mongo(&mut self, code: &str, span: &Range<usize>) {
+        const ASKS: [&str; 34] = [
+            "find",
+            "findOne",
+            "count",
+            "countDocuments",
+            "estimatedDocumentCount",
+            "distinct",
+            "aggregate",
+            "getIndexes",
+            "stats",
+            "explain",
+            "limit",
+            "sort",
+            "skip",
+            "toArray",
+            "pretty",
+            "forEach",
+            "map",
+            "printjson",
+            "print",
+            "getCollection",
+            "getCollectionNames",
+            "getCollectionInfos",
+            "getSiblingDB",
+            "version",
+            "hello",
+            "isMaster",
+            "serverStatus",
+            "listCommands",
+            "help",
+            "status",
+            "size",
+            "ISODate",
+            "ObjectId",
+            "projection",
+        ];
+        let mut calls = code.split('(').map(|before| {
+            let name = before.trim_end().rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next();
+            name.unwrap_or_default()
+        });
+        let last = code.matches('(').count();
+        let asks = calls.by_ref().take(last).all(|name| ASKS.contains(&name));
+        let writes = ["$out", "$merge", "$where", "$function", "=", "`", "[\"", "['"]
+            .iter()
+            .any(|mark| code.contains(mark));
+        if !asks || writes || !known(code) {
+            let why = "Runs code in a database.";
+            let (kind, rule) = (EffectKind::BulkData, "program.mongosh");
+            self.effect(kind, "mongosh", Scope::Unknown, Undo::Hard, rule, why, span.clone());
+        }
+    }
+
     /// A statement for the database that the command names.
     pub fn sql(&mut self, command: &Command<'_>, text: &str) {
         let span = command.span;
         if !known(text) {
             self.gap("shell.unknown_script", "Runs SQL that is only known when it runs.", span.clone());
-            return;
-        }
-        // `\dt`, `.tables`: the client's own words.
-        if let Some(own) = text.trim().strip_prefix(['\\', '.']) {
-            if own.starts_with(['!', 'o', 'w', 's', 'c', 'i', 'g']) {
-                self.gap(
-                    "sql.client",
-                    "A client's own command may run programs or write files.",
-                    span.clone(),
-                );
-            }
             return;
         }
         let dialect = match command.name {
@@ -221,23 +291,11 @@ fn language(name: &str) -> Option<Language> {
     })
 }
 
-/// Whether a Perl program has only words that look at text, and nothing that runs any.
-fn calm_perl(text: &str) -> bool {
-    let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-    let flags_run = text.contains("/e") || text.contains("}e") || text.contains('`') || text.contains("<");
-    // Text between the slashes of a pattern is no word of the program.
-    let inside = |word: &str| {
-        text.contains(&format!("/{word}/"))
-            || text.contains(&format!("${word}"))
-            || text.contains(&format!("@{word}"))
-    };
-    let calm = |word: &str| {
-        word.is_empty()
-            || word.chars().all(|c| c.is_ascii_digit())
-            || PERL_CALM.contains(&word)
-            || (inside(word)
-                && !["system", "exec", "qx", "open", "unlink", "eval", "require"].contains(&word))
-    };
-    // Each word is looked for in the whole text.
-    text.len() <= 2_048 && !flags_run && words.all(calm)
+/// `--bind 127.0.0.1`: only this machine gets an answer.
+fn loopback(words: &[String]) -> bool {
+    let own = |address: &str| ["127.0.0.1", "localhost", "::1", "[::1]"].contains(&address);
+    words
+        .windows(2)
+        .any(|pair| matches!(pair, [flag, address] if (flag == "-b" || flag == "--bind") && own(address)))
+        || words.iter().any(|word| word.strip_prefix("--bind=").is_some_and(own))
 }

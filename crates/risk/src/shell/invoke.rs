@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::args::{Args, Style};
+use super::net::is_remote;
 use super::programs::{Program, Rule, Table, deeds, roles};
 use super::state::State;
-use super::stream::{Origin, Stream, UNKNOWN, known};
+use super::stream::{Origin, Stream, guessed, known};
 use crate::model::{EffectKind, Scope, Undo};
 use crate::path::{self, Operation};
 use crate::work;
@@ -74,6 +75,11 @@ impl State {
                 words.extend(rest.iter().cloned());
                 return self.invoke(words, stdin, span);
             }
+            if let Some(sub) = base.strip_prefix("cargo-").filter(|_| Table::get().program(&base).is_none()) {
+                let mut words = vec!["cargo".to_owned(), sub.to_owned()];
+                words.extend(rest.iter().cloned());
+                return self.invoke(words, stdin, span);
+            }
             if let Some(out) = self.builtin(&base, rest, stdin, &span) {
                 return out;
             }
@@ -137,7 +143,16 @@ impl State {
             return out;
         }
         self.file_exec(name, span);
+        self.own_wrapper(name, rest, stdin, span);
         Stream::unknown(Origin::Local)
+    }
+
+    /// `bin/rails`, `./gradlew`: scripts of a project that are known by their names.
+    pub fn own_wrapper(&mut self, name: &str, rest: &[String], stdin: &Stream, span: &Range<usize>) {
+        let base = name.rsplit('/').next().unwrap_or(name);
+        if let Some(program) = Table::get().wrapper(base).filter(|_| known(name)) {
+            self.program(program, base, rest, stdin, span);
+        }
     }
 
     /// Running a file is as good as its place.
@@ -149,8 +164,14 @@ impl State {
         let lost = self.lost && !name.starts_with(['/', '~']);
         let place = path::locate(name, &self.context);
         let (scope, undo, why) = match place.scope {
+            _ if below(&self.foreign, &place.path) => {
+                (Scope::Remote, Undo::Hard, "Runs a file that was cloned from elsewhere.")
+            }
             _ if lost => (Scope::Unknown, Undo::Hard, "Runs a file of a place that is not known."),
             Scope::Project if !place.secret => (Scope::Project, Undo::Easy, "Runs a program of the project."),
+            Scope::Temp if below(&self.built, &place.path) => {
+                (Scope::Temp, Undo::Easy, "Runs what the project's own build made.")
+            }
             Scope::Temp => (Scope::Temp, Undo::Hard, "Runs a file that nobody reviewed."),
             scope => (scope, Undo::Hard, "Runs a file from outside the project."),
         };
@@ -176,19 +197,23 @@ impl State {
         stdin: &Stream,
         span: &Range<usize>,
     ) -> Stream {
+        let values = program.values_of(words);
         let style = Style {
-            values: &program.values,
+            values: &values,
             single: program.single,
             stop: program.wrap.is_some() || program.special == "shell" || program.special == "code",
         };
         let args = Args::parse(words, style);
         let alone = words.len() == 1 && args.exactly("-h -V -? -help -version --version");
+        let alone = alone || (program.special == "code" && !name.starts_with("py") && words == ["-v"]);
         let asks = program.wrap.is_none() && args.exactly("--help")
             || args.operands.is_empty() && args.exactly("--help");
         if !program.helpless && (alone || asks) {
             return Stream::unknown(Origin::Local);
         }
-        if !program.dry.is_empty() && args.exactly(&program.dry) {
+        // What asks before each step is answered by what is piped into it.
+        let answered = program.special == "rm" && !stdin.absent;
+        if !program.dry.is_empty() && args.exactly(&program.dry) && !answered {
             return Stream::unknown(Origin::Local);
         }
         if !program.special.is_empty() {
@@ -203,8 +228,9 @@ impl State {
     pub fn by_table(&mut self, command: &Command<'_>) -> Stream {
         let Command { program, name, args, span, .. } = command;
         self.deeds(name, &program.does, &program.why, span);
+        self.written_before(command);
         self.option_roles(command);
-        let (fitting, known_sub) = program.fitting(args);
+        let (fitting, known_sub) = program.fitting(args, &self.vars);
         let mut roles_from = (program.operands.as_str(), 0);
         let mut wrap = program.wrap.map(|skip| (0, skip));
         for (rule, depth) in fitting {
@@ -220,6 +246,7 @@ impl State {
         if let Some((depth, skip)) = wrap {
             return self.wrapped(command, depth + skip);
         }
+        self.fed_statements(command);
         let operands = args.operands.get(roles_from.1..).unwrap_or_default();
         for (role, operand) in roles(roles_from.0, operands.len()).into_iter().zip(operands) {
             self.role(role, operand, command);
@@ -277,7 +304,14 @@ impl State {
         let span = command.span;
         let rule = format!("program.{}", command.name);
         match role {
+            "read" if command.reads_deep() => self.read_tree(word, &rule, span),
             "read" => self.path_effect(Operation::Read, word, &rule, span),
+            "build" => {
+                self.path_effect(Operation::Write, word, &rule, span);
+                if known(word) && self.built.len() < 100 {
+                    self.built.push(self.canonical(word));
+                }
+            }
             "write" => {
                 self.path_effect(Operation::Write, word, &rule, span);
                 self.wrote(word, &command.stdin.blurred(), false);
@@ -298,6 +332,15 @@ impl State {
                 self.invoke(words, command.stdin, span.clone());
             }
             "sql" => self.sql(command, word),
+            "mongo" => self.mongo(word, span),
+            "from" if is_remote(word) => self.role("host", word, command),
+            "from" => self.read_tree(word, &rule, span),
+            "to" if is_remote(word) => {
+                let why = "Sends files to another machine.";
+                let kind = EffectKind::Publish;
+                self.effect(kind, word, Scope::Remote, Undo::Hard, "net.upload", why, span.clone());
+            }
+            "to" => self.path_effect(Operation::Append, word, &rule, span),
             "host" => {
                 let why = "Talks to another machine.";
                 self.effect(EffectKind::Network, word, Scope::Remote, Undo::Easy, &rule, why, span.clone());
@@ -308,7 +351,7 @@ impl State {
 
     /// A file of the project that gets another name is still there.
     fn moved(&mut self, word: &str, rule: &str, span: &Range<usize>) {
-        let place = path::locate(&word.replace(UNKNOWN, "x"), &self.context);
+        let place = path::locate(&guessed(word), &self.context);
         let ours = matches!(place.scope, Scope::Project | Scope::Temp) && !place.secret && !place.persistent;
         if !(ours && known(word)) {
             self.path_effect(Operation::Delete, word, rule, span);
@@ -317,6 +360,9 @@ impl State {
 
     /// What the command prints.
     pub fn output(&mut self, command: &Command<'_>) -> Stream {
+        if command.stdin.tells() {
+            return super::secret::passed(command);
+        }
         if let Some(out) = self.filter(command) {
             return out;
         }
@@ -346,7 +392,16 @@ impl State {
             }
             return;
         }
-        self.deeds(name, &variable.does, &variable.why, span);
+        let ours = variable.directories && known(&value) && value.split(':').all(|part| self.is_ours(part));
+        if !(ours || variable.harmless(&value)) {
+            self.deeds(name, &variable.does, &variable.why, span);
+        }
+    }
+
+    /// Whether a directory lies in the project.
+    fn is_ours(&self, path: &str) -> bool {
+        let place = path::locate(path, &self.context);
+        path.is_empty() || !self.lost && place.scope == Scope::Project && !place.secret
     }
 
     /// Programs found in a new place first are programs nobody reviewed.
@@ -377,6 +432,21 @@ pub struct Command<'a> {
     pub args: &'a Args,
     pub stdin: &'a Stream,
     pub span: &'a Range<usize>,
+}
+
+/// Whether a path is one of the directories or lies below one.
+fn below(directories: &[String], path: &str) -> bool {
+    directories.iter().any(|directory| {
+        path.strip_prefix(directory.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+impl Command<'_> {
+    /// Whether it reads directories with all that lies in them.
+    fn reads_deep(&self) -> bool {
+        let deep = self.program.deep.as_str();
+        deep == "*" || !deep.is_empty() && self.args.has(deep)
+    }
 }
 
 fn rule_wrap(rule: &Rule, depth: usize) -> Option<(usize, usize)> {

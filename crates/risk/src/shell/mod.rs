@@ -3,8 +3,11 @@
 //! - `eval`: statements, branches, loops, pipelines; every branch counts, dead or not
 //! - `expand`, `escape`: from the text of a word to what the shell makes of it
 //! - `redirect`: where streams come from and go to
-//! - `invoke`, `builtin`, `special`, `interpret`: what a command with known words does
+//! - `invoke`, `builtin`, `special`, `find`, `git`, `net`, `forge`, `interpret`: what a command with known words does
 //! - `programs`, `args`: knowledge of programs, from `data/programs*.toml`
+//! - `perl`, `awk`, `sed`: small programs within commands
+//! - `project`: files of a project that tools run
+//! - `secret`: secrets of the environment that reach the output
 //! - `filter`: text filters whose input is known are simply computed
 //!
 //! Invariants: nothing is executed; what cannot be resolved where it would be run is
@@ -19,11 +22,19 @@ mod escape;
 mod eval;
 mod expand;
 mod filter;
+mod find;
+mod forge;
+mod git;
 mod interpret;
 mod invoke;
 mod net;
+mod perl;
+#[cfg(test)]
+mod program_tests;
 mod programs;
+mod project;
 mod redirect;
+mod secret;
 mod sed;
 #[cfg(test)]
 mod soundness;
@@ -43,7 +54,8 @@ use stream::Stream;
 pub fn script(text: &str, context: &Context) -> Found {
     let _watch = work::watch();
     let mut state = State::new(context);
-    state.run_text(text, None, &Stream::none());
+    let out = state.run_text(text, None, &Stream::none());
+    state.told(&out, 0..text.len());
     work::close(state.finish(0..text.len()))
 }
 
@@ -52,6 +64,7 @@ pub fn argv(words: &[String], context: &Context) -> Found {
     let end = words.iter().map(|word| word.len() + 1).sum::<usize>().saturating_sub(1);
     let _watch = work::watch();
     let mut state = State::new(context);
-    state.invoke(words.to_vec(), &Stream::none(), 0..end);
+    let out = state.invoke(words.to_vec(), &Stream::none(), 0..end);
+    state.told(&out, 0..end);
     work::close(state.finish(0..end))
 }

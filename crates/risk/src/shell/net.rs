@@ -2,7 +2,7 @@
 
 use super::invoke::Command;
 use super::state::State;
-use super::stream::{Origin, Stream, UNKNOWN};
+use super::stream::{Origin, Stream, UNKNOWN, guessed};
 use crate::http::{self, Call};
 use crate::model::{EffectKind, Scope, Undo};
 use crate::path::Operation;
@@ -25,6 +25,15 @@ impl State {
             self.gap("curl.config", "Takes its options from a file.", span.clone());
         }
         let mut transfer = Transfer { headers: args.values("-H --header"), ..Transfer::default() };
+        if args.has("-u --user --oauth2-bearer --proxy-user -n --netrc --netrc-file") {
+            transfer.headers.push("Authorization: x".to_owned());
+        }
+        if args.value("-b --cookie").is_some_and(|cookie| cookie.contains('=')) {
+            transfer.headers.push("Cookie: x".to_owned());
+        }
+        for file in args.values("-E --cert --key") {
+            self.path_effect(Operation::Read, &file, "curl.reads", span);
+        }
         let mut texts = args.values("-d --data --data-ascii --data-binary --data-urlencode --json");
         texts.extend(args.values("-F --form"));
         for text in &texts {
@@ -53,6 +62,7 @@ impl State {
         for url in &urls {
             self.transfer(url, &transfer, command);
         }
+        self.socket_call(&transfer.method, command);
         for file in args.values("-c --cookie-jar -D --dump-header --trace --trace-ascii --stderr") {
             self.path_effect(Operation::Write, &file, "curl.writes", span);
         }
@@ -64,9 +74,24 @@ impl State {
         self.downloads(outputs, command)
     }
 
+    /// A service behind a socket of this machine: a container engine's can do anything.
+    fn socket_call(&mut self, method: &str, command: &Command<'_>) {
+        let Some(socket) = command.args.value("--unix-socket --abstract-unix-socket") else { return };
+        let reads = matches!(method.to_uppercase().as_str(), "GET" | "HEAD" | "OPTIONS");
+        let place = crate::path::locate(&guessed(socket), &self.context);
+        if !reads && !matches!(place.scope, Scope::Project | Scope::Temp) {
+            let why = "Orders something from a service of this machine.";
+            let (kind, rule) = (EffectKind::Privilege, "curl.socket");
+            self.effect(kind, socket, Scope::System, Undo::Hard, rule, why, command.span.clone());
+        }
+    }
+
     pub fn wget(&mut self, command: &Command<'_>) -> Stream {
         let args = command.args;
         let mut transfer = Transfer { headers: args.values("--header"), ..Transfer::default() };
+        if args.has("--user --password --http-user --http-password") {
+            transfer.headers.push("Authorization: x".to_owned());
+        }
         transfer.body = args.value("--post-data --body-data").map(str::to_owned);
         transfer.files = args.values("--post-file --body-file");
         let posts = transfer.body.is_some() || !transfer.files.is_empty();
@@ -122,34 +147,17 @@ impl State {
             );
         }
         let reads = matches!(transfer.method.to_uppercase().as_str(), "GET" | "HEAD" | "OPTIONS");
-        if host.starts_with(UNKNOWN) && !reads {
-            let why = "Changes something at a place that is only known when it runs.";
-            self.effect(
-                EffectKind::Network,
-                url,
-                Scope::Remote,
-                Undo::Hard,
-                "net.unknown",
-                why,
-                span.clone(),
-            );
-            return;
-        }
         if host.starts_with(UNKNOWN) {
-            let why = "Asks a machine that is only known when it runs.";
-            self.effect(
-                EffectKind::Network,
-                url,
-                Scope::Remote,
-                Undo::Easy,
-                "net.unknown",
-                why,
-                span.clone(),
-            );
+            let (undo, why) = match reads {
+                true => (Undo::Easy, "Asks a machine that is only known when it runs."),
+                false => (Undo::Hard, "Changes something at a place that is only known when it runs."),
+            };
+            let (kind, rule) = (EffectKind::Network, "net.unknown");
+            self.effect(kind, url, Scope::Remote, undo, rule, why, span.clone());
             return;
         }
-        let full = full.replace(UNKNOWN, "x");
-        let body = transfer.body.as_ref().map(|body| body.replace(UNKNOWN, "x"));
+        let full = guessed(&full);
+        let body = transfer.body.as_ref().map(|body| guessed(body));
         let headers: Vec<(&str, &str)> =
             transfer.headers.iter().filter_map(|line| line.split_once(':')).collect();
         let headers = headers.into_iter().map(|(name, value)| (name, value.trim())).collect();
@@ -197,6 +205,17 @@ impl State {
             }
         }
         let host = args.operands.first().cloned().unwrap_or_default();
+        // A forge answers whom it knows, and runs nothing else.
+        if let [login] = args.operands.as_slice()
+            && login.starts_with("git@")
+            && command.stdin.absent
+            && !args.has("-R -L -D -w -W -J")
+        {
+            let why = "Asks another machine who one is there.";
+            let (kind, rule) = (EffectKind::Network, "ssh.asks");
+            self.effect(kind, &host, Scope::Remote, Undo::Easy, rule, why, span);
+            return Stream::unknown(Origin::Remote);
+        }
         let why = "Acts on another machine.";
         self.effect(EffectKind::Exec, &host, Scope::Remote, Undo::Hard, "ssh.remote", why, span);
         Stream::unknown(Origin::Remote)
@@ -220,7 +239,7 @@ impl State {
                     let kind = EffectKind::Network;
                     self.effect(kind, source, Scope::Remote, Undo::Easy, "net.fetch", why, span.clone());
                 }
-                false => self.path_effect(Operation::Read, source, "net.reads", span),
+                false => self.read_tree(source, "net.reads", span),
             }
             if args.has("--remove-source-files") {
                 self.path_effect(Operation::Delete, source, "net.removes", span);

@@ -3,6 +3,7 @@
 //! A row says how a program reads its words and what it does with them; nothing here
 //! knows a program by name.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use super::args::Args;
 use super::filter::glob_match;
 use super::stream::UNKNOWN;
+use super::vars::Vars;
 use crate::model::{EffectKind, Scope, Undo};
 
 /// The files, most frequent programs first; a later row of the same name is an error.
@@ -42,6 +44,9 @@ struct Words {
     built: String,
     /// Names of files that nobody misses.
     junk: String,
+    /// Variables of the environment that hold secrets, and others that are named like them.
+    secret_variables: String,
+    open_variables: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +55,8 @@ pub struct Program {
     pub names: String,
     /// Options that take a value.
     pub values: String,
+    /// Of these, the ones that take none behind some subcommands (with spaces between).
+    pub flags: BTreeMap<String, String>,
     /// Long options with one dash.
     pub single: bool,
     /// Roles of the operands in their order; `read*` is any number of them.
@@ -76,6 +83,14 @@ pub struct Program {
     pub gives: String,
     /// Says nothing harmless with `--help`.
     pub helpless: bool,
+    /// Options with which it reads directories with all that lies in them; `*`: it always does.
+    pub deep: String,
+    /// What it does with its standard input, as a role, where nothing else is given.
+    pub stdin: String,
+    /// A file of the directory that it runs, or runs parts of.
+    pub runs: String,
+    /// A script of a project may bear the name and does the same.
+    pub wrapper: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -91,6 +106,10 @@ pub struct Rule {
     pub operand: String,
     /// There is no operand behind the subcommand.
     pub bare: bool,
+    /// One of these variables has this value, as `NAME=value`.
+    pub set: String,
+    /// None of these variables has this value.
+    pub unset: String,
     pub does: String,
     pub why: String,
     pub operands: String,
@@ -98,12 +117,16 @@ pub struct Rule {
 }
 
 /// A variable that changes what later programs run.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Variable {
     pub names: String,
     /// The value is a command.
     pub command: bool,
+    /// Words of a value that load nothing.
+    pub calm: String,
+    /// The value lists directories; those of the project are its own.
+    pub directories: bool,
     pub does: String,
     pub why: String,
 }
@@ -138,12 +161,7 @@ impl Table {
             }
             for variable in file.variable {
                 for name in variable.names.split_whitespace() {
-                    let row = Variable {
-                        names: name.to_owned(),
-                        command: variable.command,
-                        does: variable.does.clone(),
-                        why: variable.why.clone(),
-                    };
+                    let row = Variable { names: name.to_owned(), ..variable.clone() };
                     table.variables.insert(name.to_owned(), row);
                 }
             }
@@ -159,6 +177,11 @@ impl Table {
             self.names.get(stem).or_else(|| self.names.get(name.split('.').next().unwrap_or(name)))
         };
         exact.or_else(family).and_then(|row| self.rows.get(*row))
+    }
+
+    /// The row that also holds for a project's script of that name.
+    pub fn wrapper(&self, name: &str) -> Option<&Program> {
+        self.names.get(name).and_then(|row| self.rows.get(*row)).filter(|row| row.wrapper)
     }
 
     /// Whether the subcommand only looks, by the words that programs have in common.
@@ -186,6 +209,13 @@ impl Table {
         self.words.junk.split_whitespace().any(|glob| name == glob || glob_match(glob, name))
     }
 
+    /// Whether a variable of the environment holds a secret, by its name.
+    pub fn secret_variable(&self, name: &str) -> bool {
+        let fits = |globs: &str| globs.split_whitespace().any(|glob| glob_match(glob, name));
+        let constant = !name.is_empty() && !name.contains(|c: char| c.is_ascii_lowercase());
+        constant && fits(&self.words.secret_variables) && !fits(&self.words.open_variables)
+    }
+
     pub fn variable(&self, name: &str) -> Option<&Variable> {
         self.variables.get(name)
     }
@@ -201,25 +231,54 @@ impl Table {
     }
 }
 
+impl Variable {
+    /// Whether the value says nothing but what loads nothing.
+    pub fn harmless(&self, value: &str) -> bool {
+        let calm = |word: &str| self.calm.split_whitespace().any(|glob| glob_match(glob, word));
+        !self.calm.is_empty() && value.split_whitespace().all(calm)
+    }
+}
+
 impl Program {
+    /// The options that take a value, as the subcommand reads them.
+    pub fn values_of(&self, words: &[String]) -> Cow<'_, str> {
+        if self.flags.is_empty() {
+            return Cow::Borrowed(&self.values);
+        }
+        let subs =
+            |names: &String| words.iter().take(4).any(|word| names.split(' ').any(|name| name == word));
+        let flags: Vec<&str> = self
+            .flags
+            .iter()
+            .filter(|(names, _)| subs(names))
+            .flat_map(|(_, flags)| flags.split(' '))
+            .collect();
+        let kept = self.values.split(' ').filter(|value| !flags.contains(value));
+        Cow::Owned(kept.collect::<Vec<_>>().join(" "))
+    }
+
     pub fn has_subcommands(&self) -> bool {
         !self.calm.is_empty() || self.rules.iter().any(|rule| !rule.sub.is_empty())
     }
 
     /// The rules that fit, and whether the subcommand is known.
-    pub fn fitting(&self, args: &Args) -> (Vec<(&Rule, usize)>, bool) {
+    pub fn fitting(&self, args: &Args, vars: &Vars) -> (Vec<(&Rule, usize)>, bool) {
         let mut known = !self.has_subcommands() || path_fits(&self.calm, &args.operands).is_some();
         let mut named = false;
+        // A path that is written out says more than a shorter one: `rollout status`.
+        let written = |path: &&str| !path.contains(['*', '?', '[']);
+        let plain: Vec<&str> = self.calm.split_whitespace().filter(written).collect();
+        let calm = path_fits(&plain.join(" "), &args.operands).unwrap_or(0);
         let mut fitting = Vec::new();
         for rule in &self.rules {
             let depth = match rule.sub.is_empty() {
                 true => Some(0),
                 false => path_fits(&rule.sub, &args.operands),
             };
-            let Some(depth) = depth else { continue };
+            let Some(depth) = depth.filter(|depth| rule.sub.is_empty() || *depth >= calm) else { continue };
             // A subcommand that rules speak of is known, if only some of its calls do harm.
             named |= !rule.sub.is_empty() && rule.sub != "*";
-            if rule.fits(args, depth) {
+            if rule.fits(args, depth) && rule.holds(vars) {
                 known |= !rule.sub.is_empty();
                 fitting.push((rule, depth));
             }
@@ -229,6 +288,15 @@ impl Program {
 }
 
 impl Rule {
+    /// Whether the variables are as the rule wants them.
+    fn holds(&self, vars: &Vars) -> bool {
+        let is = |pair: &str| {
+            let (name, wanted) = pair.split_once('=').unwrap_or((pair, ""));
+            vars.get(name).and_then(|values| values.first()).is_some_and(|value| glob_match(wanted, value))
+        };
+        (self.set.is_empty() || self.set.split_whitespace().any(is)) && !self.unset.split_whitespace().any(is)
+    }
+
     fn fits(&self, args: &Args, depth: usize) -> bool {
         let operands = args.operands.get(depth..).unwrap_or_default();
         let matched = |globs: &str| {

@@ -151,7 +151,11 @@ impl<'t> Run<'_, 't> {
     pub fn finish_redirects(&mut self, redirects: Redirects<'t>, out: Stream) -> Stream {
         let mut out = out;
         if !redirects.outputs.is_empty() {
+            let whole = self.place(self.root.byte_range());
             for (path, append) in redirects.outputs {
+                if path != "/dev/null" {
+                    self.state.told(&out, whole.clone());
+                }
                 self.state.wrote(&path, &out, append);
             }
             out = Stream::none();

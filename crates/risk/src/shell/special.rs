@@ -1,21 +1,15 @@
 //! Programs whose words have a grammar of their own.
 
-use super::args::{Args, Style};
 use super::effects::Mode;
-use super::filter::filled;
 use super::invoke::Command;
 use super::programs::Table;
 use super::state::State;
-use super::stream::{Origin, Stream, UNKNOWN, known};
+use super::stream::{Origin, Stream, guessed, known};
 use crate::model::{EffectKind, Scope, Undo};
 use crate::path::{self, Operation};
 
-/// Commands that `xargs` is taken to start.
-const ROUNDS_MAX: usize = 12;
-/// Kinds of names that `find` is taken to find.
-const NAMES_MAX: usize = 200;
-/// Words that `xargs` adds to one command.
-const WORDS_MAX: usize = 60;
+/// Links of a script that are followed.
+const LINKS_MAX: usize = 100;
 
 impl State {
     /// `None` where the table says the rest.
@@ -24,6 +18,14 @@ impl State {
             "shell" => Some(self.shell(command)),
             "code" => Some(self.interpreter(command)),
             "find" => Some(self.find(command)),
+            "fd" => Some(self.fd(command)),
+            "printenv" => Some(self.print_environment(command)),
+            "tools" => self.fetched_tool(command),
+            "forge" => self.forge(command),
+            "openssl" => self.secure_connection(command),
+            "link" => self.link(command),
+            "parallel" => Some(self.parallel(command)),
+            "mktemp" => Some(self.make_temporary(command)),
             "xargs" => Some(self.xargs(command)),
             "rm" => Some(self.remove(command)),
             "dd" => Some(self.copy_blocks(command)),
@@ -50,99 +52,17 @@ impl State {
         }
     }
 
-    fn find(&mut self, command: &Command<'_>) -> Stream {
-        let words = command.words;
-        let begins =
-            |word: &&String| word.starts_with('-') || matches!(word.as_str(), "(" | "!" | "\\(" | ",");
-        let head = words.iter().take_while(|word| ["-H", "-L", "-P"].contains(&word.as_str())).count();
-        let rest = words.get(head..).unwrap_or_default();
-        let mut roots: Vec<String> = rest.iter().take_while(|word| !begins(word)).cloned().collect();
-        let expression = rest.get(roots.len()..).unwrap_or_default();
-        if roots.is_empty() {
-            roots.push(".".to_owned());
-        }
-        let names = candidates(&roots, expression);
-        let mut at = 0;
-        while let Some(word) = expression.get(at) {
-            at += 1;
-            match word.as_str() {
-                "-delete" => {
-                    for name in &names {
-                        self.path_effect(Operation::Delete, name, "find.delete", command.span);
-                    }
-                }
-                "-exec" | "-execdir" | "-ok" | "-okdir" => {
-                    let inner = expression.get(at..).unwrap_or_default();
-                    let length =
-                        inner.iter().position(|word| word == ";" || word == "+").unwrap_or(inner.len());
-                    self.find_exec(inner.get(..length).unwrap_or_default(), &names, command);
-                    at += length + 1;
-                }
-                "-fprint" | "-fprint0" | "-fls" | "-fprintf" => {
-                    if let Some(path) = expression.get(at) {
-                        self.path_effect(Operation::Write, path, "find.writes", command.span);
-                    }
-                    at += 1;
-                }
-                _ => {}
-            }
-        }
-        Stream::names(&names)
-    }
-
-    fn find_exec(&mut self, inner: &[String], names: &[String], command: &Command<'_>) {
-        for name in names.iter().take(ROUNDS_MAX) {
-            let argv = inner.iter().map(|word| filled(word, "{}", name)).collect();
-            self.invoke(argv, &Stream::none(), command.span.clone());
-        }
-    }
-
-    fn xargs(&mut self, command: &Command<'_>) -> Stream {
-        let style = Style { values: &command.program.values, single: false, stop: true };
-        let args = Args::parse(command.words, style);
-        let mut inner = args.operands.clone();
-        if inner.is_empty() {
-            inner.push("echo".to_owned());
-        }
-        let from_file = args.has("-a --arg-file");
-        let items: Vec<String> = match command.stdin.absent || from_file {
-            true => vec![UNKNOWN.to_string()],
-            false => command
-                .stdin
-                .text
-                .split(['\n', '\0'])
-                .map(str::to_owned)
-                .filter(|item| !item.is_empty())
-                .collect(),
-        };
-        let mark = args.value("-I --replace").or(args.has("-i --replace").then_some("{}"));
-        if let Some(mark) = mark {
-            let mut out = Stream::none();
-            for item in items.iter().take(ROUNDS_MAX) {
-                let argv = inner.iter().map(|word| filled(word, mark, item)).collect();
-                out = out.then(&self.invoke(argv, &Stream::none(), command.span.clone()));
-            }
-            return out;
-        }
-        let words: Vec<String> = match command.stdin.exact {
-            true => items.iter().flat_map(|item| item.split_whitespace()).map(str::to_owned).collect(),
-            false => items,
-        };
-        if words.len() > WORDS_MAX {
-            inner.push(UNKNOWN.to_string());
-        }
-        // Words from elsewhere that a shell would take for its program.
-        inner.extend(words.into_iter().take(WORDS_MAX));
-        self.invoke(inner, &Stream::none(), command.span.clone())
-    }
-
     /// A directory goes with whatever lies in it, known to version control or not.
     fn remove(&mut self, command: &Command<'_>) -> Stream {
-        let whole = command.args.has("-r -R -d --recursive");
+        let tree = matches!(command.name, "rimraf" | "del-cli");
+        let whole = tree || command.args.has("-r -R -d --recursive");
         for path in &command.args.operands {
             let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
             let vague = last.contains('*') && !last.chars().any(char::is_alphanumeric);
-            let place = path::locate(&path.replace(UNKNOWN, "x"), &self.context);
+            if vague && !path.starts_with(['/', '~']) {
+                self.remove_before_cd(path, command);
+            }
+            let place = path::locate(&guessed(path), &self.context);
             self.path_effect(Operation::Delete, path, "rm.delete", command.span);
             let ours = place.scope == Scope::Project && place.rebuildable;
             let relative = place.path.strip_prefix(&self.context.project).unwrap_or(&place.path);
@@ -161,6 +81,76 @@ impl State {
             }
         }
         Stream::none()
+    }
+
+    /// `cd build; rm -rf *` empties the project where there is no `build`.
+    fn remove_before_cd(&mut self, path: &str, command: &Command<'_>) {
+        let Some(before) = self.before_cd.clone() else { return };
+        let place = path::locate(path, &crate::model::Context { cwd: before, ..self.context.clone() });
+        if place.scope != Scope::Temp && !Table::get().built(&place.path) {
+            let why = "Deletes all of another directory where the `cd` before it fails.";
+            let (kind, rule) = (EffectKind::Delete, "rm.unsure_directory");
+            self.effect(kind, &place.path, place.scope, Undo::Hard, rule, why, command.span.clone());
+        }
+    }
+
+    /// A link may lead to what nobody would let be read or written under its own name.
+    fn link(&mut self, command: &Command<'_>) -> Option<Stream> {
+        let args = command.args;
+        let (target, link) = match args.operands.as_slice() {
+            [target, link] => (target, link.clone()),
+            [target] => (target, target.rsplit('/').next().unwrap_or(target).to_owned()),
+            _ => return None,
+        };
+        // A symbolic link leads from where it lies.
+        let dir = link.rsplit_once('/').map_or("", |(dir, _)| dir);
+        let target = match args.has("-s --symbolic") && !target.starts_with(['/', '~']) && !dir.is_empty() {
+            true => format!("{dir}/{target}"),
+            false => target.clone(),
+        };
+        self.path_effect(Operation::Read, &target, "link.target", command.span);
+        let out = self.by_table(command);
+        if known(&target) && known(&link) && self.links.len() < LINKS_MAX {
+            let (link, target) = (self.canonical(&link), self.canonical(&target));
+            if link != target && !target.starts_with(&format!("{link}/")) {
+                self.links.insert(link, target);
+            }
+        }
+        Some(out)
+    }
+
+    /// `npx eslint` is `eslint`; what is not known as a tool of projects is fetched to be run.
+    fn fetched_tool(&mut self, command: &Command<'_>) -> Option<Stream> {
+        let first = command.args.operands.first()?;
+        // `eslint@9` is `eslint`.
+        let name =
+            first.get(1..).and_then(|rest| rest.find('@')).and_then(|at| first.get(..=at)).unwrap_or(first);
+        let mut args = command.args.clone();
+        args.operands.first_mut()?.clone_from(&name.to_owned());
+        let (fitting, _) = command.program.fitting(&args, &self.vars);
+        let named = fitting.iter().any(|(rule, _)| !rule.sub.is_empty());
+        if !named || Table::get().program(name).is_none() || args.has("-p --package") {
+            return None;
+        }
+        let at = command.args.at.first()? + 1;
+        let mut words = vec![name.to_owned()];
+        words.extend(command.words.get(at..).unwrap_or_default().iter().cloned());
+        Some(self.invoke(words, command.stdin, command.span.clone()))
+    }
+
+    /// `openssl s_client` sends what it reads; a short text only ends the connection.
+    fn secure_connection(&mut self, command: &Command<'_>) -> Option<Stream> {
+        const WORD: usize = 16;
+        let stdin = command.stdin;
+        let client = command.args.operands.first().is_some_and(|sub| sub == "s_client");
+        let word = stdin.is_known() && stdin.text.len() <= WORD;
+        if client && !stdin.absent && !word {
+            let why = "Sends what it reads to another machine.";
+            let target = command.args.value("-connect").unwrap_or("").to_owned();
+            let (kind, rule) = (EffectKind::Publish, "net.upload");
+            self.effect(kind, &target, Scope::Remote, Undo::Hard, rule, why, command.span.clone());
+        }
+        None
     }
 
     fn copy_blocks(&mut self, command: &Command<'_>) -> Stream {
@@ -267,13 +257,46 @@ impl State {
         Stream::none()
     }
 
-    /// `env -S` holds a whole command in one word.
+    /// `env -S` holds a whole command in one word; without a command all variables are printed.
     fn env(&mut self, command: &Command<'_>) -> Option<Stream> {
-        let split = command.args.value("-S --split-string")?;
+        let Some(split) = command.args.value("-S --split-string") else {
+            let empty =
+                command.args.has("-i --ignore-environment") || command.words.iter().any(|word| word == "-");
+            let prints = command.args.operands.iter().all(|word| word.contains('='));
+            return (prints && !empty).then(Stream::secrets);
+        };
         let mut words: Vec<String> = split.split_whitespace().map(str::to_owned).collect();
         words.extend(command.args.operands.iter().cloned());
         let words = words.into_iter().skip_while(|word| word.contains('=')).collect();
         Some(self.invoke(words, command.stdin, command.span.clone()))
+    }
+
+    fn print_environment(&mut self, command: &Command<'_>) -> Stream {
+        let names = &command.args.operands;
+        match names.is_empty() || names.iter().any(|name| Table::get().secret_variable(name) || !known(name))
+        {
+            true => Stream::secrets(),
+            false => Stream::unknown(Origin::Local),
+        }
+    }
+
+    /// A name under which nothing lay before.
+    fn make_temporary(&mut self, command: &Command<'_>) -> Stream {
+        let args = command.args;
+        let template = args.operands.first().map_or("tmp.XXXXXXXXXX", String::as_str);
+        let inside = args.value("-p --tmpdir").map(str::to_owned);
+        let inside = inside.or_else(|| {
+            let default = args.operands.is_empty() || args.has("-t --tmpdir -p");
+            default.then(|| self.values("TMPDIR").into_iter().next().unwrap_or_default())
+        });
+        let path = match inside.filter(|dir| !dir.is_empty()) {
+            Some(dir) => format!("{}/{template}", dir.trim_end_matches('/')),
+            None => template.to_owned(),
+        };
+        if !args.has("-u --dry-run") {
+            self.create(&path, "mktemp.creates", command.span);
+        }
+        Stream::text(path + "\n")
     }
 
     /// Programs that give their words, with spaces between, to a shell.
@@ -326,50 +349,6 @@ impl State {
         Stream::none()
     }
 
-    /// Configuration given with `-c`, and where it works; the table says the rest.
-    fn git(&mut self, command: &Command<'_>) -> Option<Stream> {
-        const RUNS: [&str; 12] = [
-            "core.pager",
-            "core.editor",
-            "core.sshcommand",
-            "core.fsmonitor",
-            "core.hookspath",
-            "core.askpass",
-            "sequence.editor",
-            "diff.external",
-            "credential.helper",
-            "alias.",
-            "filter.",
-            "gpg.program",
-        ];
-        let values = match command.args.operands.first().map(String::as_str) {
-            // `git commit -c <commit>` is another option of that letter.
-            Some("commit" | "switch" | "checkout" | "shortlog") => return None,
-            _ => command.args.values("-c --config-env"),
-        };
-        for value in values {
-            let (name, text) = value.split_once('=').unwrap_or((&value, ""));
-            let name = name.to_lowercase();
-            let quiet = ["", "cat", "less", "true", ":", "false", "vim", "/bin/true"].contains(&text);
-            if RUNS.iter().any(|run| name.starts_with(run)) && !quiet {
-                let text = text.strip_prefix('!').unwrap_or(text).to_owned();
-                let why = "Gives git a program to run.";
-                let span = command.span.clone();
-                self.effect(
-                    EffectKind::Exec,
-                    &name,
-                    Scope::Unknown,
-                    Undo::Hard,
-                    "git.config",
-                    why,
-                    span.clone(),
-                );
-                self.run_stream(&Stream::text(text), span, &Stream::none());
-            }
-        }
-        None
-    }
-
     /// What of the machine a container is given; the table says the rest.
     fn container(&mut self, command: &Command<'_>) -> Option<Stream> {
         for mount in command.args.values("-v --volume --mount --bind") {
@@ -380,7 +359,7 @@ impl State {
             if !source.starts_with(['/', '~', '.']) {
                 continue;
             }
-            let place = path::locate(&source.replace(UNKNOWN, "x"), &self.context);
+            let place = path::locate(&guessed(&source), &self.context);
             let socket = place.path.ends_with(".sock");
             if socket || place.secret || matches!(place.scope, Scope::System | Scope::Home | Scope::Guard) {
                 let why = "Gives a container the machine's own files.";
@@ -459,7 +438,7 @@ impl State {
         }
         if creates {
             for path in &operands {
-                self.path_effect(Operation::Read, path, "tar.reads", span);
+                self.read_tree(path, "tar.reads", span);
             }
         } else if has('x', "--extract") && !has('O', "--to-stdout") {
             let into = command.args.value("-C --directory").unwrap_or(".").to_owned();
@@ -487,37 +466,4 @@ impl State {
             }
         }
     }
-}
-
-/// What the names that `find` finds look like: the roots, with the name's pattern if there is one.
-fn candidates(roots: &[String], expression: &[String]) -> Vec<String> {
-    let mut patterns = Vec::new();
-    let mut not = false;
-    let mut or = false;
-    for (at, word) in expression.iter().enumerate() {
-        match word.as_str() {
-            "!" | "-not" => not = true,
-            "-o" | "-or" => or = true,
-            "-name" | "-iname" => {
-                if let Some(pattern) = expression.get(at + 1).filter(|_| !not) {
-                    patterns.push(pattern.clone());
-                }
-                not = false;
-            }
-            word if word.starts_with('-') => not = false,
-            _ => {}
-        }
-    }
-    // Another branch of an `-o` without a name finds anything.
-    let names = expression.iter().filter(|word| *word == "-name" || *word == "-iname").count();
-    let branches = expression.iter().filter(|word| *word == "-o" || *word == "-or").count() + 1;
-    if patterns.is_empty() || (or && names < branches) {
-        return roots.to_vec();
-    }
-    // So many names are as good as any.
-    if roots.len().saturating_mul(patterns.len()) > NAMES_MAX {
-        return roots.to_vec();
-    }
-    let join = |root: &String, pattern: &String| format!("{}/{pattern}", root.trim_end_matches('/'));
-    roots.iter().flat_map(|root| patterns.iter().map(move |pattern| join(root, pattern))).collect()
 }

@@ -9,7 +9,8 @@ use crate::model::{
 };
 
 use super::eval::Run;
-use super::stream::{Origin, Stream, UNKNOWN};
+use super::programs::Table;
+use super::stream::{Origin, SECRET, Stream, UNKNOWN, blank, secret};
 use super::vars::Vars;
 use crate::tree::{self, Grammar};
 use crate::work;
@@ -31,6 +32,18 @@ pub struct State {
     pub aliases: BTreeMap<String, String>,
     /// What this script wrote, by canonical path.
     pub files: BTreeMap<String, Stream>,
+    /// Links that this script made, and where they lead, as canonical paths.
+    pub links: BTreeMap<String, String>,
+    /// Where a program of the project's own build was told to put what it builds.
+    pub built: Vec<String>,
+    /// Directories that this script cloned from elsewhere.
+    pub foreign: Vec<String>,
+    /// The directory before a `cd` that may have failed, with the rest run all the same.
+    pub before_cd: Option<String>,
+    /// What is run when the script ends or is ended.
+    traps: Vec<String>,
+    /// The script ends where a command of it fails.
+    pub strict: bool,
     /// `$1` and on; `None` where nobody says.
     pub positional: Option<Vec<String>>,
     pub calls: Vec<String>,
@@ -55,6 +68,12 @@ impl State {
             replaced: Vec::new(),
             aliases: BTreeMap::new(),
             files: BTreeMap::new(),
+            links: BTreeMap::new(),
+            built: Vec::new(),
+            foreign: Vec::new(),
+            before_cd: None,
+            traps: Vec::new(),
+            strict: false,
             positional: None,
             calls: Vec::new(),
             called: BTreeSet::new(),
@@ -67,8 +86,22 @@ impl State {
         }
     }
 
+    /// Remembers what runs at the end, with the variables as they are then.
+    pub fn keep_trap(&mut self, code: &str, span: &Range<usize>) {
+        if self.held + code.len() > HELD_MAX {
+            self.gap("limit.work", "The script holds more than is looked at.", span.clone());
+            return;
+        }
+        self.held += code.len();
+        self.traps.push(code.to_owned());
+    }
+
     /// Walks functions that nobody called (dead code counts) and gives what was found.
     pub fn finish(mut self, span: Range<usize>) -> Found {
+        self.positional = None;
+        for code in std::mem::take(&mut self.traps) {
+            self.run_stream(&Stream::text(code), span.clone(), &Stream::none());
+        }
         let idle: Vec<String> =
             self.functions.keys().filter(|name| !self.called.contains(*name)).cloned().collect();
         for name in idle {
@@ -123,7 +156,7 @@ impl State {
         if !script.is_known() {
             self.gap("shell.unknown_script", "Runs text that is only known when it runs.", span.clone());
         }
-        if script.text.chars().all(|c| c == UNKNOWN) {
+        if blank(&script.text) {
             return Stream::unknown(Origin::Local);
         }
         self.run_text(&script.text, Some(span), stdin)
@@ -227,7 +260,7 @@ impl State {
             true => Certainty::Possible,
             false => Certainty::Certain,
         };
-        let target = target.replace(UNKNOWN, "?");
+        let target = target.replace(UNKNOWN, "?").replace(SECRET, "");
         let (rule, why) = (rule.to_owned(), why.to_owned());
         self.push(Effect { kind, target, scope, undo, certainty, rule, why, span });
     }
@@ -277,6 +310,7 @@ impl State {
                 "1".to_owned()
             }
             "@" | "*" => return self.positional.clone().unwrap_or_else(|| vec![UNKNOWN.to_string()]),
+            _ if Table::get().secret_variable(name) => secret(),
             _ => self.parameter(name).unwrap_or_else(|| UNKNOWN.to_string()),
         };
         vec![known]

@@ -54,6 +54,33 @@ fn client(word: &str, arguments: &str, context: &Context) -> Found {
     }
 }
 
+/// Oracle's `EXPLAIN PLAN FOR` is another writing of `EXPLAIN`; blanks keep the places true.
+pub fn planned(text: &str) -> Cow<'_, str> {
+    let small = text.to_ascii_lowercase();
+    if !small.contains("explain") || !small.contains("plan") {
+        return Cow::Borrowed(text);
+    }
+    let mut words = Vec::new();
+    let mut at = 0;
+    for word in small.split(|c: char| c.is_ascii_whitespace()) {
+        if !word.is_empty() && words.len() < 2_000 {
+            words.push((at, word));
+        }
+        at += word.len() + 1;
+    }
+    let mut plain = text.to_owned();
+    for window in words.windows(3) {
+        let [(start, first), (_, second), (_, third)] = window else { continue };
+        let head = first.rsplit(';').next().unwrap_or(first);
+        if head == "explain" && *second == "plan" && *third == "for" {
+            let from = start + first.len();
+            let end = window.last().map_or(from, |(at, word)| at + word.len());
+            plain.replace_range(from..end, &" ".repeat(end - from));
+        }
+    }
+    Cow::Owned(plain)
+}
+
 /// MySQL runs what stands in `/*! ... */`: the marks become blanks.
 fn revealed(text: &str) -> Cow<'_, str> {
     if !text.contains("/*!") && !text.contains("/*M!") {
@@ -75,11 +102,15 @@ fn revealed(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// One `PRAGMA name(x)` that only asks; the parser takes no names as values.
+/// One `PRAGMA name(x)` that only asks, or `name = x` that takes no guard away; the parser
+/// takes no names as values.
 pub fn asking_pragma(text: &str) -> bool {
     let text = text.trim().trim_end_matches(';').trim();
     let Some((word, rest)) = text.split_once(char::is_whitespace) else { return false };
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '(' | ')' | '\'' | '"');
-    let name = rest.split('(').next().unwrap_or_default();
-    word.eq_ignore_ascii_case("pragma") && rest.chars().all(plain) && !Table::get().pragma(name)
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '(' | ')' | '\'' | '"' | '=' | ' ');
+    let (name, value) = rest.split_once(['(', '=']).unwrap_or((rest, ""));
+    let (name, value) = (name.trim(), value.trim_matches([' ', ')']));
+    let guarded = Table::get().pragma(name) && !Table::get().tightens(name, value);
+    word.eq_ignore_ascii_case("pragma") && rest.chars().all(plain) && !guarded
 }

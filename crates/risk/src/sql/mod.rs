@@ -3,6 +3,7 @@
 //! - [`clients`]: lines for psql, mysql and sqlite3, comments that a server runs
 //! - [`walk`]: every statement of a tree, also those within others
 //! - [`statement`]: what one statement does
+//! - [`setting`]: settings and pragmas
 //! - [`truth`]: conditions that leave nothing out
 //! - [`table`]: what is known of names
 //!
@@ -10,6 +11,7 @@
 //! generic one, and what either finds counts: the two may see other statements.
 
 mod clients;
+mod setting;
 mod statement;
 mod table;
 #[cfg(test)]
@@ -55,6 +57,7 @@ pub fn statements(dialect: &str, text: &str, target: &str, context: &Context) ->
     work::spend(text.len() * BYTE);
     let (text, mut found) = clients::apart(text, context);
     let scope = statement::Base::of(target, context);
+    let text = clients::planned(&text);
     match readings(dialect, &text) {
         Some(readings) => readings.iter().for_each(|reading| {
             let one = walk::effects(dialect, &text, reading, &scope, context);
@@ -113,6 +116,10 @@ fn readings(dialect: &str, text: &str) -> Option<Vec<Vec<Statement>>> {
     if text.contains(['\\', '#']) || text.contains("--") || text.matches("/*").count() > 1 {
         readings.extend(parsed(&MySqlDialect {}, text));
         readings.extend(parsed(&PostgreSqlDialect {}, text));
+    }
+    // Only one dialect has functions that are written to.
+    if text.to_ascii_lowercase().split_whitespace().any(|word| word == "function") {
+        readings.extend(parsed(&ClickHouseDialect {}, text));
     }
     if readings.is_empty() {
         let others: [&dyn Dialect; 4] =

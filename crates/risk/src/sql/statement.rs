@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use sqlparser::ast::{
     AlterTable, AlterTableOperation, AssignmentTarget, CopySource, CopyTarget, CreateFunction,
     CreateFunctionBody, CreateTable, Delete, Expr, FromTable, Insert, Merge, MergeAction, ObjectName,
-    ObjectType, Set, Statement, TableFactor, TableWithJoins, Update,
+    ObjectType, Statement, TableFactor, TableWithJoins, Update,
 };
 
 use super::table::{Table, last};
-use super::truth;
+use super::{setting, truth};
 use crate::model::{Context, Effect, EffectKind, Environment, Found, Scope, Undo, Unresolved};
 use crate::{path, shell};
 
@@ -49,9 +49,18 @@ pub struct Known<'a> {
 }
 
 impl Known<'_> {
-    fn effect(&self, kind: EffectKind, target: impl ToString, undo: Undo, rule: &str, why: &str) -> Found {
+    pub fn effect(
+        &self,
+        kind: EffectKind,
+        target: impl ToString,
+        undo: Undo,
+        rule: &str,
+        why: &str,
+    ) -> Found {
         let target = target.to_string();
-        let temporary = self.own.contains(&target.to_lowercase()) || Table::get().temporary(&target);
+        let temporary = self.base.scope == Scope::Temp
+            || self.own.contains(&target.to_lowercase())
+            || Table::get().temporary(&target);
         let scope = if temporary { Scope::Temp } else { self.base.scope };
         let undo = if temporary { undo.min(Undo::Easy) } else { undo };
         Effect::new(kind, target, scope, undo, rule, why).into()
@@ -98,9 +107,14 @@ pub fn effects(statement: &Statement, known: &Known<'_>) -> Found {
         Statement::Copy { source, to, target, .. } => copied(source, *to, target, known),
         Statement::CreateFunction(function) => routine(function, known),
         Statement::CreateExtension(extension) => extended(&extension.name.value, known),
-        Statement::Set(set) => switched(set, known),
-        Statement::Pragma { name, value, .. } => pragma(name, value.is_some(), known),
+        Statement::Set(set) => setting::switched(set, known),
+        Statement::Pragma { name, value, .. } => {
+            setting::pragma(name, value.as_ref().map(|value| value.value.to_string()), known)
+        }
         Statement::AttachDatabase { database_file_name, .. } => attached(database_file_name, known),
+        Statement::Execute { name: Some(name), .. } if Table::get().looks(&name.to_string()) => {
+            known.effect(EffectKind::Read, name, Undo::Nothing, "sql.procedure", "asks a server about itself")
+        }
         Statement::Execute { immediate, parameters, .. } => executed(*immediate, parameters, known),
         other => by_name(other, known),
     }
@@ -213,6 +227,7 @@ fn by_name(statement: &Statement, known: &Known<'_>) -> Found {
         | S::ExplainTable { .. }
         | S::UnlockTables
         | S::LockTables { .. } => Found::default(),
+        other if other.to_string().to_ascii_lowercase().starts_with("show ") => Found::default(),
         _ => Unresolved::new("sql.unknown", "a statement whose effect is not known").into(),
     }
 }
@@ -522,51 +537,6 @@ fn extended(name: &str, known: &Known<'_>) -> Found {
         false => {
             known.effect(EffectKind::Privilege, name, Undo::Hard, "sql.extension", "adds code to the server")
         }
-    }
-}
-
-fn switched(set: &Set, known: &Known<'_>) -> Found {
-    let names: Vec<String> = match set {
-        Set::SingleAssignment { variable, .. } => vec![variable.to_string()],
-        Set::ParenthesizedAssignments { variables, .. } => {
-            variables.iter().map(ToString::to_string).collect()
-        }
-        Set::MultipleAssignments { assignments } => {
-            assignments.iter().map(|one| one.name.to_string()).collect()
-        }
-        Set::SetSessionAuthorization(_) | Set::SetRole { .. } => vec!["role".to_owned()],
-        _ => Vec::new(),
-    };
-    let global = set.to_string().to_lowercase().starts_with("set global")
-        || names.iter().any(|name| name.to_lowercase().starts_with("@@global"));
-    let role = names.iter().any(|name| matches!(last(name).as_str(), "role" | "session_authorization"));
-    let guard = names.iter().any(|name| Table::get().guard(name));
-    let target = names.join(", ");
-    match (role, global || guard) {
-        (true, _) => {
-            known.effect(EffectKind::Privilege, target, Undo::Hard, "sql.role", "takes other rights")
-        }
-        (_, true) => known.effect(
-            EffectKind::Control,
-            target,
-            Undo::Hard,
-            "sql.setting",
-            "switches a guard of the server",
-        ),
-        _ => Found::default(),
-    }
-}
-
-fn pragma(name: &ObjectName, sets: bool, known: &Known<'_>) -> Found {
-    match sets && Table::get().pragma(&name.to_string()) {
-        true => known.effect(
-            EffectKind::Control,
-            name,
-            Undo::Hard,
-            "sql.pragma",
-            "switches a guard of the database",
-        ),
-        false => Found::default(),
     }
 }
 

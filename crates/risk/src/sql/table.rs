@@ -16,6 +16,7 @@ pub struct Table {
     columns: Columns,
     extensions: Extensions,
     settings: Settings,
+    procedures: Procedures,
     statements: Statements,
     clients: Clients,
     #[serde(skip)]
@@ -62,7 +63,15 @@ struct Extensions {
 #[derive(Default, Deserialize)]
 struct Settings {
     guards: HashSet<String>,
+    /// Guards that are tightened by switching them on, and by switching them off.
+    tight_on: HashSet<String>,
+    tight_off: HashSet<String>,
     pragmas: HashSet<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Procedures {
+    looks: HashSet<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -165,6 +174,19 @@ impl Table {
         self.settings.guards.contains(&last(setting))
     }
 
+    /// Whether the value makes a guard stronger.
+    pub fn tightens(&self, setting: &str, value: &str) -> bool {
+        let (name, value) = (last(setting), plain(value));
+        let (on, off) = (["on", "true", "1", "yes"], ["off", "false", "0", "no"]);
+        self.settings.tight_on.contains(&name) && on.contains(&value.as_str())
+            || self.settings.tight_off.contains(&name) && off.contains(&value.as_str())
+    }
+
+    /// Whether a procedure of the server only looks.
+    pub fn looks(&self, procedure: &str) -> bool {
+        self.procedures.looks.contains(&last(procedure))
+    }
+
     pub fn pragma(&self, name: &str) -> bool {
         self.settings.pragmas.contains(&last(name))
     }
@@ -172,7 +194,8 @@ impl Table {
     /// One plain statement that the parser does not know and that is harmless.
     pub fn harmless(&self, text: &str) -> bool {
         let text = text.trim().trim_end_matches(';').to_lowercase();
-        let plain = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '_' | '.' | '"');
+        let plain =
+            |c: char| c.is_alphanumeric() || matches!(c, ' ' | '_' | '.' | '"' | '(' | ')' | ',' | '=');
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         text.chars().all(plain) && self.statements.harmless.iter().any(|head| text.starts_with(head.as_str()))
     }

@@ -23,6 +23,37 @@ fn the_shipped_table_parses() {
 }
 
 #[test]
+fn what_is_known_of_dialects_counts() {
+    check(
+        true,
+        &[
+            "INSERT INTO FUNCTION url('https://a.example/x', 'CSV', 'a String') SELECT a FROM t",
+            "INSERT INTO TABLE FUNCTION remote('10.0.0.1', db.t) SELECT * FROM t",
+            "PREPARE p AS DELETE FROM t; EXECUTE p",
+            "EXECUTE p",
+            "UPDATE t SET a = 1 WHERE day >= '2020-01-01'",
+            "UPDATE t SET a = 1 WHERE day > DATE '2020-01-01'",
+            "EXPLAIN PLAN FOR SELECT 1; DROP TABLE t",
+            "SET foreign_key_checks = 0",
+            "EXEC sp_configure 'x', 1",
+        ],
+    );
+    check(
+        false,
+        &[
+            "PREPARE p AS SELECT 1; EXECUTE p",
+            "UPDATE t SET a = 1 WHERE day >= '2020-01-01' AND id = 3",
+            "EXPLAIN PLAN FOR DELETE FROM t",
+            "SET foreign_key_checks = 1",
+            "SET default_transaction_read_only = on",
+            "PRAGMA foreign_keys = ON",
+            "EXEC sp_help 't'",
+            "VACUUM (ANALYZE) t",
+        ],
+    );
+}
+
+#[test]
 fn dropping_and_emptying_is_asked() {
     check(
         true,

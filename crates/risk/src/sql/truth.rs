@@ -30,7 +30,7 @@ fn broad(condition: &Expr, deep: u8) -> bool {
     }
 }
 
-/// `x = x`, `id > 0`, `id >= 0`, `id <> -1`, `x <> ''`.
+/// `x = x`, `id > 0`, `id >= 0`, `id <> -1`, `x <> ''`, `day >= '2020-01-01'`.
 fn open(left: &Expr, op: &BinaryOperator, right: &Expr) -> bool {
     use BinaryOperator as Op;
     if matches!(op, Op::Eq | Op::GtEq | Op::LtEq) && left.to_string() == right.to_string() {
@@ -38,10 +38,21 @@ fn open(left: &Expr, op: &BinaryOperator, right: &Expr) -> bool {
     }
     let small = number(right).is_some_and(|value| value <= 0.0);
     match op {
-        Op::Gt | Op::GtEq => small,
+        // All since a fixed day is as good as all.
+        Op::Gt | Op::GtEq => small || day(right),
         Op::NotEq => small || text(right).is_some_and(str::is_empty),
         _ => false,
     }
+}
+
+/// A day that is written out, as `'2020-01-01'` or `DATE '2020-01-01'`.
+fn day(expr: &Expr) -> bool {
+    let text = match expr {
+        Expr::TypedString(typed) => typed.value.to_string(),
+        _ => text(expr).unwrap_or_default().to_owned(),
+    };
+    let text = text.trim_matches('\'').as_bytes();
+    text.len() >= 8 && text.iter().take(4).all(u8::is_ascii_digit) && text.get(4) == Some(&b'-')
 }
 
 /// What a condition without columns comes to.

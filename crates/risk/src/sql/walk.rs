@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{
-    Expr, ObjectName, Select, SelectItem, Spanned, Statement, TableFactor, Visit, Visitor, visit_expressions,
+    Expr, Insert, ObjectName, Select, SelectItem, Spanned, Statement, TableFactor, TableObject, Visit,
+    Visitor, visit_expressions,
 };
 use sqlparser::tokenizer::Location;
 
@@ -15,14 +16,13 @@ use crate::model::{Context, Effect, EffectKind, Found, Scope, Undo};
 /// What a text's statements do.
 pub fn effects(dialect: &str, text: &str, statements: &[Statement], base: &Base, context: &Context) -> Found {
     let mut found = Found::default();
-    let mut own = HashSet::new();
+    let (mut own, mut prepared) = (HashSet::new(), HashSet::new());
     let calls = calls(statements);
     for one in statements {
-        let own_before = std::mem::take(&mut own);
-        let mut walk =
-            Walk { dialect, base, context, found: Found::default(), own: own_before, calls: &calls };
+        let found_here = Found::default();
+        let mut walk = Walk { dialect, base, context, found: found_here, own, prepared, calls: &calls };
         let _ = one.visit(&mut walk);
-        own = walk.own;
+        (own, prepared) = (walk.own, walk.prepared);
         found.extend(walk.found.at(&span(text, one)));
     }
     found
@@ -35,6 +35,8 @@ struct Walk<'a> {
     found: Found,
     /// Temporary tables made by these statements, in small letters.
     own: HashSet<String>,
+    /// Statements that were prepared, and read, before.
+    prepared: HashSet<String>,
     calls: &'a HashSet<String>,
 }
 
@@ -67,6 +69,20 @@ impl Visitor for Walk<'_> {
             && (table.temporary || Table::get().temporary(&table.name.to_string()))
         {
             self.own.insert(table.name.to_string().to_lowercase());
+        }
+        match one {
+            Statement::Prepare { name, .. } => {
+                self.prepared.insert(name.value.to_lowercase());
+            }
+            Statement::Execute { name: Some(name), immediate: false, .. }
+                if self.prepared.contains(&last(&name.to_string())) =>
+            {
+                return ControlFlow::Continue(());
+            }
+            Statement::Insert(Insert { table: TableObject::TableFunction(function), .. }) => {
+                self.called(&function.name.to_string());
+            }
+            _ => {}
         }
         let known = statement::Known {
             dialect: self.dialect,
