@@ -36,6 +36,9 @@ const LOOK_LOST: usize = 1_000_000;
 /// Looks and bytes that are no sign of anything.
 const LOOK_FREE: usize = 4;
 const READS_FREE: usize = 500;
+/// Bytes that the parser is handed at once. It asks again whenever it goes back or further
+/// than that: few enough that what is read again and again is counted.
+const READ_BYTES: usize = 32;
 /// Units for a byte that the parser reads: some tokens are looked for in all that follows,
 /// again and again.
 const READ: usize = 12;
@@ -121,12 +124,13 @@ fn bounded(parser: &mut Parser, text: &[u8]) -> Option<Tree> {
             false => ControlFlow::Break(()),
         }
     };
-    // A byte at a time, so that they are counted; nothing more is to be read when the meter is
-    // empty, so that a token ends as well.
+    // A few bytes at a time, so that they are counted; nothing more is to be read when the meter
+    // is empty, so that a token ends as well.
     let mut read = |at: usize, _| {
-        reads.set(reads.get() + 1);
-        match work::spend(READ) {
-            true => text.get(at..at + 1).unwrap_or_default(),
+        let bytes = text.get(at..text.len().min(at.saturating_add(READ_BYTES))).unwrap_or_default();
+        reads.set(reads.get() + bytes.len());
+        match work::spend(READ * bytes.len()) {
+            true => bytes,
             false => &[],
         }
     };
