@@ -38,7 +38,7 @@ const LOOK_FREE: usize = 4;
 const READS_FREE: usize = 500;
 /// Bytes that the parser is handed at once. It asks again whenever it goes back or further
 /// than that: few enough that what is read again and again is counted.
-const READ_BYTES: usize = 32;
+const READ_BYTES: usize = 8;
 /// Units for a byte that the parser reads: some tokens are looked for in all that follows,
 /// again and again.
 const READ: usize = 12;

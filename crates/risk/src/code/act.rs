@@ -4,7 +4,7 @@ use tree_sitter::Node;
 
 use super::evaluate::{Call, Names};
 use super::files;
-use super::grammar::{Form, children, field, form};
+use super::grammar::{Form, children, field, form, kind};
 use super::guards;
 use super::rows::statement;
 use super::run::{argv, command_line, started};
@@ -174,7 +174,7 @@ fn evaluated(names: &Names<'_>, call: &Call<'_>, first: &Value) -> Found {
     }
     // A block that is handed on, and a file of the project's own, which could be run as well.
     let blocks = field(call.node, &["arguments"])
-        .is_some_and(|list| children(list).iter().all(|part| part.kind() == "block_argument"));
+        .is_some_and(|list| children(list).iter().all(|part| kind(*part) == "block_argument"));
     if blocks || matches!(first, Value::Name(name) if name.starts_with(OWN_FILE)) {
         return Found::default();
     }
@@ -231,7 +231,7 @@ fn loaded(names: &Names<'_>, call: &Call<'_>) -> Found {
     // What was made here is known here.
     let dumped = children(call.node).last().and_then(|list| children(*list).first().copied());
     if dumped.is_some_and(|inner| {
-        form(inner.kind()) == Form::Call
+        form(inner) == Form::Call
             && names.written(inner).split('(').next().is_some_and(|name| name.contains("dump"))
     }) {
         return Found::default();
@@ -313,7 +313,7 @@ fn indirect(names: &Names<'_>, call: &Call<'_>) -> Found {
 
 /// `$`..``: a command line whose insertions are quoted by who runs it.
 fn tagged(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
-    let template = field(call.node, &["arguments"]).is_some_and(|list| list.kind() == "template_string");
+    let template = field(call.node, &["arguments"]).is_some_and(|list| kind(list) == "template_string");
     let runs = matches!(call.name.as_str(), "$" | "zx.$" | "Bun.$" | "execa" | "execa.$" | "bun.$");
     match call.args.first() {
         Some(Value::Text(line)) if template && runs => {
@@ -330,11 +330,11 @@ fn logged(names: &Names<'_>, call: &Call<'_>) -> Found {
         return Found::default();
     };
     let hidden = |part: &Node<'_>| {
-        let part = field(*part, &["value"]).filter(|_| part.kind() == "pair").unwrap_or(*part);
+        let part = field(*part, &["value"]).filter(|_| kind(*part) == "pair").unwrap_or(*part);
         let last = names.written(part).rsplit('.').next().unwrap_or_default();
-        matches!(form(part.kind()), Form::Name | Form::Member) && Table::get().hidden(last)
+        matches!(form(part), Form::Name | Form::Member) && Table::get().hidden(last)
     };
-    let parts = children(list).into_iter().flat_map(|part| match form(part.kind()) {
+    let parts = children(list).into_iter().flat_map(|part| match form(part) {
         Form::Map => children(part),
         _ => vec![part],
     });

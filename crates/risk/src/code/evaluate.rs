@@ -7,7 +7,7 @@ use tree_sitter::Node;
 
 use super::Language;
 use super::answers::path_joined;
-use super::grammar::{self, Form, children, field, form};
+use super::grammar::{self, Form, children, field, form, kind};
 use super::scope::Frame;
 use super::table::Table;
 use super::texts::{braces, formatted, unescaped, unquoted};
@@ -29,6 +29,8 @@ pub struct Around {
     pub served: bool,
     /// The cloud is a stand-in (`moto`).
     pub mocked: bool,
+    /// The kind of what it stands in; asking the tree for it costs a walk from its root.
+    pub parent: &'static str,
 }
 
 /// What names stand for, at one place of the text.
@@ -50,6 +52,8 @@ pub struct Names<'a> {
     pub late: HashSet<String>,
     /// What is around what is looked at right now.
     pub around: Around,
+    /// What functions that are still to be walked are called with, by their nodes.
+    pub elements: HashMap<usize, Value>,
 }
 
 /// A call, taken apart.
@@ -91,6 +95,7 @@ impl<'a> Names<'a> {
             shared: HashSet::new(),
             late: HashSet::new(),
             around: Around::default(),
+            elements: HashMap::new(),
         }
     }
 
@@ -106,7 +111,7 @@ impl<'a> Names<'a> {
         let Some(deep) = deep.checked_sub(1).filter(|_| work::spend(EXPRESSION)) else {
             return Value::Unknown;
         };
-        match form(node.kind()) {
+        match form(node) {
             Form::Text => self.string(node, deep),
             Form::Name => self.named(self.written(node)),
             Form::Member => self.member(node, deep),
@@ -120,7 +125,7 @@ impl<'a> Names<'a> {
             Form::Last => children(node).last().map_or(Value::Unknown, |last| self.deep(*last, deep)),
             Form::Constant => Value::Name(self.written(node).to_owned()),
             Form::Function => Value::Function,
-            Form::Other if node.kind() == "macro_invocation" => self.formatting(node, deep),
+            Form::Other if kind(node) == "macro_invocation" => self.formatting(node, deep),
             Form::Command | Form::Other => Value::Unknown,
         }
     }
@@ -177,15 +182,15 @@ impl<'a> Names<'a> {
     /// A text with its insertions; unknown insertions are holes.
     pub fn string(&self, node: Node<'_>, deep: u8) -> Value {
         let Some(deep) = deep.checked_sub(1) else { return Value::Unknown };
-        let kind = node.kind();
-        if matches!(kind, "integer" | "number") {
+        let of = kind(node);
+        if matches!(of, "integer" | "number") {
             return Value::Text(self.written(node).to_owned());
         }
-        if kind == "simple_symbol" {
+        if of == "simple_symbol" {
             return Value::Text(self.written(node).trim_start_matches(':').to_owned());
         }
         let parts = children(node);
-        if matches!(kind, "concatenated_string" | "chained_string") {
+        if matches!(of, "concatenated_string" | "chained_string") {
             let empty = Value::Text(String::new());
             return parts.iter().fold(empty, |text, part| text.joined(&self.deep(*part, deep)));
         }
@@ -195,7 +200,7 @@ impl<'a> Names<'a> {
         let mut text = Value::Text(String::new());
         for part in parts {
             let written = self.written(part);
-            let value = match part.kind() {
+            let value = match kind(part) {
                 "string_start" | "string_end" => continue,
                 "escape_sequence" => Value::Text(unescaped(written)),
                 "interpolation" | "template_substitution" => {
@@ -214,16 +219,16 @@ impl<'a> Names<'a> {
     /// what is named within it is theirs.
     fn formatting(&self, node: Node<'_>, deep: u8) -> Value {
         let name = field(node, &["macro"]).map(|name| self.written(name)).unwrap_or_default();
-        let tokens = children(node).into_iter().find(|part| part.kind() == "token_tree");
+        let tokens = children(node).into_iter().find(|part| kind(*part) == "token_tree");
         let (Some(tokens), "format" | "concat" | "format_args") = (tokens, name) else {
             return Value::Unknown;
         };
         let parts = children(tokens);
-        let Some(pattern) = parts.iter().find(|part| form(part.kind()) == Form::Text) else {
+        let Some(pattern) = parts.iter().find(|part| form(**part) == Form::Text) else {
             return Value::Unknown;
         };
         let text = self.deep(*pattern, deep).partial();
-        let named = parts.iter().filter(|part| part.kind() == "identifier").map(|part| self.written(*part));
+        let named = parts.iter().filter(|part| kind(**part) == "identifier").map(|part| self.written(*part));
         let within = text.split('{').skip(1).filter_map(|rest| rest.split(['}', ':', '.']).next());
         let foreign = named.chain(within).any(|name| self.bound.get(name).is_some_and(Value::foreign));
         Value::Text(braces(&text, if foreign { &Value::Foreign } else { &Value::Unknown }))
@@ -335,14 +340,13 @@ impl<'a> Names<'a> {
     }
 
     fn list(&self, node: Node<'_>, deep: u8) -> Value {
-        if node.kind() == "composite_literal" {
+        if kind(node) == "composite_literal" {
             return field(node, &["body"]).map_or(Value::Unknown, |body| self.list(body, deep));
         }
-        if node.kind() == "literal_value" && children(node).iter().any(|part| part.kind() == "keyed_element")
-        {
+        if kind(node) == "literal_value" && children(node).iter().any(|part| kind(*part) == "keyed_element") {
             return Value::Unknown;
         }
-        let element = |part: &Node<'_>| match part.kind() {
+        let element = |part: &Node<'_>| match kind(*part) {
             "literal_element" => {
                 children(*part).first().map_or(Value::Unknown, |inner| self.deep(*inner, deep))
             }
@@ -356,7 +360,7 @@ impl<'a> Names<'a> {
         for pair in children(node) {
             if let (Some(key), Some(value)) = (field(pair, &["key"]), field(pair, &["value"])) {
                 let name = match self.deep(key, deep) {
-                    Value::Text(text) if form(key.kind()) == Form::Text => text,
+                    Value::Text(text) if form(key) == Form::Text => text,
                     _ => self.written(key).trim_end_matches(':').to_owned(),
                 };
                 members.push((name, self.deep(value, deep)));
@@ -371,7 +375,7 @@ impl<'a> Names<'a> {
     }
 
     fn unary_or(&self, node: Node<'_>, deep: u8) -> Value {
-        match form(node.kind()) {
+        match form(node) {
             Form::Name => self.named(self.written(node)),
             _ => children(node).first().map_or(Value::Unknown, |inner| self.deep(*inner, deep)),
         }
@@ -380,11 +384,11 @@ impl<'a> Names<'a> {
     fn choice(&self, node: Node<'_>, deep: u8) -> Value {
         let parts = children(node);
         // Python writes the condition between the two, the others before them.
-        let (first, second) = match node.kind() {
+        let (first, second) = match kind(node) {
             "conditional_expression" => (parts.first(), parts.get(2)),
             _ => (parts.get(1), parts.get(2)),
         };
-        let condition = match node.kind() {
+        let condition = match kind(node) {
             "conditional_expression" => parts.get(1),
             _ => parts.first(),
         };
@@ -423,7 +427,7 @@ impl<'a> Names<'a> {
         }
         let function = field(node, &["function", "constructor"])?;
         let function = bare(function);
-        if form(function.kind()) == Form::Member {
+        if form(function) == Form::Member {
             let (object, name) = grammar::member(function)?;
             let receiver = object.map(|object| self.picked(self.deep(object, deep)));
             // The constructor of any function compiles texts.
@@ -438,7 +442,7 @@ impl<'a> Names<'a> {
             return Some((full, receiver));
         }
         // `handlers[request.name](x)`
-        if form(function.kind()) == Form::Index
+        if form(function) == Form::Index
             && let Some(key) = field(function, &["subscript", "index"])
             && self.deep(key, deep).foreign()
         {
@@ -478,18 +482,18 @@ impl<'a> Names<'a> {
 
     fn arguments(&self, node: Node<'_>, deep: u8) -> (Vec<Value>, Vec<(String, Value)>) {
         let Some(list) = field(node, &["arguments"]) else { return (Vec::new(), Vec::new()) };
-        if form(list.kind()) == Form::Text {
+        if form(list) == Form::Text {
             return (vec![self.deep(list, deep)], Vec::new());
         }
         let (mut args, mut named) = (Vec::new(), Vec::new());
         for part in children(list) {
-            let pair = matches!(part.kind(), "keyword_argument" | "pair");
+            let pair = matches!(kind(part), "keyword_argument" | "pair");
             match (field(part, &["name", "key"]), field(part, &["value"])) {
                 (Some(key), Some(value)) if pair => {
                     let key = self.written(key).trim_start_matches(':').trim_matches(['"', '\'']);
                     named.push((key.to_owned(), self.deep(value, deep)));
                 }
-                _ if part.kind() == "dictionary_splat" => {
+                _ if kind(part) == "dictionary_splat" => {
                     named.push(("**".to_owned(), self.unary_or(part, deep)));
                 }
                 _ => args.push(self.deep(part, deep)),
@@ -502,7 +506,7 @@ impl<'a> Names<'a> {
 /// Without parentheses and the like.
 fn bare(mut node: Node<'_>) -> Node<'_> {
     for _ in 0..DEEP {
-        let inner = match form(node.kind()) {
+        let inner = match form(node) {
             Form::Unary => field(node, &["argument", "value", "operand", "function"])
                 .or_else(|| children(node).first().copied()),
             Form::Last => children(node).last().copied(),

@@ -8,7 +8,7 @@ use tree_sitter::Node;
 
 use super::Language;
 use super::evaluate::Names;
-use super::grammar::{Form, children, field, form};
+use super::grammar::{Form, children, field, form, kind};
 use super::table::Table;
 use super::value::Value;
 
@@ -46,7 +46,7 @@ pub fn parameter(names: &Names<'_>, part: Node<'_>, name: &str, served: bool) ->
 pub fn mocked(names: &Names<'_>, node: Node<'_>) -> bool {
     let stands_in = |decorator: &Node<'_>| {
         let inner = children(*decorator).into_iter().next();
-        let name = inner.and_then(|inner| match form(inner.kind()) {
+        let name = inner.and_then(|inner| match form(inner) {
             Form::Call => field(inner, &["function"]),
             _ => Some(inner),
         });
@@ -55,20 +55,18 @@ pub fn mocked(names: &Names<'_>, node: Node<'_>) -> bool {
             name == "mock_aws" && !names.text.contains("def mock_aws") || name.starts_with("moto.mock_")
         })
     };
-    node.kind() == "decorated_definition"
-        && children(node).iter().filter(|part| part.kind() == "decorator").any(stands_in)
+    children(node).iter().filter(|part| kind(**part) == "decorator").any(stands_in)
 }
 
 /// Whether a decorator makes a function serve requests.
 pub fn decorated(names: &Names<'_>, node: Node<'_>) -> bool {
     let serves = |decorator: &Node<'_>| {
-        let call = children(*decorator).into_iter().next().filter(|call| form(call.kind()) == Form::Call);
+        let call = children(*decorator).into_iter().next().filter(|call| form(*call) == Form::Call);
         let method = call
             .and_then(|call| field(call, &["function"]))
             .and_then(|function| field(function, &["attribute"]))
             .map(|method| names.written(method));
         method.is_some_and(|method| Table::get().server(method) || method == "websocket")
     };
-    node.kind() == "decorated_definition"
-        && children(node).iter().filter(|part| part.kind() == "decorator").any(serves)
+    children(node).iter().filter(|part| kind(**part) == "decorator").any(serves)
 }

@@ -1,8 +1,9 @@
 //! Trees, and how each language writes what the analyser looks for.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::num::NonZeroU16;
 
+use rustc_hash::FxHashMap;
 use tree_sitter::{Node, Tree};
 
 use super::Language;
@@ -21,8 +22,8 @@ pub fn of(language: Language) -> Option<Grammar> {
     })
 }
 
-/// The tree of a text; `None` where it takes too much work.
-pub fn parsed(language: Language, grammar: Grammar, text: &str) -> Option<Tree> {
+/// The tree of a text, and the grammar that it is of; `None` where it takes too much work.
+pub fn parsed(language: Language, grammar: Grammar, text: &str) -> Option<(Tree, Grammar)> {
     // Go ends a statement with its line.
     // A tagged template's types are no part of what that grammar knows.
     let tagged = (grammar == Grammar::TypeScript && text.contains(">`")).then(|| untyped(text));
@@ -32,11 +33,12 @@ pub fn parsed(language: Language, grammar: Grammar, text: &str) -> Option<Tree> 
         false => tree::parse(grammar, text),
     };
     // Pages are written in a dialect of their own, and nothing says so.
-    match tree {
-        Some(tree) if grammar == Grammar::TypeScript && tree.root_node().has_error() => {
-            Some(tree::parse(Grammar::Tsx, text).filter(|page| !page.root_node().has_error()).unwrap_or(tree))
-        }
-        tree => tree,
+    let tree = tree?;
+    let page = grammar == Grammar::TypeScript && tree.root_node().has_error();
+    let page = if page { tree::parse(Grammar::Tsx, text) } else { None };
+    match page.filter(|page| !page.root_node().has_error()) {
+        Some(page) => Some((page, Grammar::Tsx)),
+        None => Some((tree, grammar)),
     }
 }
 
@@ -82,14 +84,61 @@ pub enum Form {
     Other,
 }
 
-thread_local! {
-    /// Forms by where the grammar keeps the kind's name: nodes are asked many times.
-    static FORMS: RefCell<HashMap<usize, Form>> = RefCell::default();
+/// What is asked of a grammar again and again, as the parser's own answers are searches.
+struct Sheet {
+    grammar: Grammar,
+    /// Names and forms of kinds, by their numbers.
+    kinds: Vec<(&'static str, Form)>,
+    /// Numbers of fields, by where their names lie in this program.
+    fields: FxHashMap<usize, Option<NonZeroU16>>,
 }
 
-/// The form of a kind of node, in any of the languages.
-pub fn form(kind: &'static str) -> Form {
-    FORMS.with_borrow_mut(|forms| *forms.entry(kind.as_ptr() as usize).or_insert_with(|| named(kind)))
+thread_local! {
+    static SHEETS: RefCell<Vec<Sheet>> = const { RefCell::new(Vec::new()) };
+    /// The sheet of the tree that is looked at.
+    static OPEN: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Held while a tree is looked at: another may lie within what it says.
+pub struct Reading(Option<usize>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        OPEN.set(self.0);
+    }
+}
+
+/// Begins to look at a tree.
+pub fn reading(grammar: Grammar, tree: &Tree) -> Reading {
+    let at = SHEETS.with_borrow_mut(|sheets| {
+        sheets.iter().position(|sheet| sheet.grammar == grammar).unwrap_or_else(|| {
+            let language = tree.language();
+            let count = u16::try_from(language.node_kind_count()).unwrap_or(u16::MAX);
+            let kinds = (0..count).map(|id| language.node_kind_for_id(id).unwrap_or_default());
+            let kinds = kinds.map(|name| (name, named(name))).collect();
+            sheets.push(Sheet { grammar, kinds, fields: FxHashMap::default() });
+            sheets.len() - 1
+        })
+    });
+    Reading(OPEN.replace(Some(at)))
+}
+
+/// The kind and the form of a node.
+pub fn known(node: Node<'_>) -> (&'static str, Form) {
+    let sheet = OPEN.get();
+    let found =
+        SHEETS.with_borrow(|sheets| sheets.get(sheet?)?.kinds.get(usize::from(node.kind_id())).copied());
+    found.unwrap_or_else(|| (node.kind(), named(node.kind())))
+}
+
+/// The kind of a node, by its grammar's name.
+pub fn kind(node: Node<'_>) -> &'static str {
+    known(node).0
+}
+
+/// What a node is, in any of the languages.
+pub fn form(node: Node<'_>) -> Form {
+    known(node).1
 }
 
 fn named(kind: &str) -> Form {
@@ -174,15 +223,31 @@ fn named(kind: &str) -> Form {
     }
 }
 
+/// Children that are asked for one by one, as making a cursor costs more.
+const FEW: usize = 3;
+
 /// The children with a name, in order.
 pub fn children<'t>(node: Node<'t>) -> Vec<Node<'t>> {
+    let count = node.named_child_count();
+    if count <= FEW {
+        let each = (0..count).filter_map(|at| node.named_child(u32::try_from(at).ok()?));
+        return each.filter(|child| !child.is_extra()).collect();
+    }
     let mut cursor = node.walk();
     node.named_children(&mut cursor).filter(|child| !child.is_extra()).collect()
 }
 
 /// The first of these fields that the node has.
-pub fn field<'t>(node: Node<'t>, names: &[&str]) -> Option<Node<'t>> {
-    names.iter().find_map(|name| node.child_by_field_name(name))
+pub fn field<'t>(node: Node<'t>, names: &[&'static str]) -> Option<Node<'t>> {
+    names.iter().find_map(|name| node.child_by_field_id(number(node, name)?.get()))
+}
+
+fn number(node: Node<'_>, name: &'static str) -> Option<NonZeroU16> {
+    let ask = || node.language().field_id_for_name(name);
+    SHEETS.with_borrow_mut(|sheets| match OPEN.get().and_then(|at| sheets.get_mut(at)) {
+        Some(sheet) => *sheet.fields.entry(name.as_ptr() as usize).or_insert_with(ask),
+        None => ask(),
+    })
 }
 
 /// The object and the name of a member.

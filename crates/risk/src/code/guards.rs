@@ -8,14 +8,22 @@ use tree_sitter::Node;
 use super::Language;
 use super::act::{effect, gap};
 use super::evaluate::{Call, Names};
-use super::grammar::{Form, children, field, form};
+use super::grammar::{Form, children, field};
 use super::table::Table;
 use super::value::Value;
 use crate::model::{EffectKind, Found, Scope, Undo};
 
+/// Bytes of what a switch is set to; what is longer is a value of another kind.
+const VALUE_MAX: usize = 200;
+
 /// What a node switches off.
-pub fn off(names: &Names<'_>, node: Node<'_>) -> Found {
-    let Some((name, value)) = switch(names, node) else { return mentioned(names, node) };
+pub fn off(names: &Names<'_>, node: Node<'_>, of: (&'static str, Form)) -> Found {
+    let Some((name, value)) = switch(names, node, of.0) else {
+        return if of.1 == Form::Member { mentioned(names, node) } else { Found::default() };
+    };
+    if value.len() > VALUE_MAX {
+        return Found::default();
+    }
     // One value, or a list of them.
     let off = value.split(',').any(|value| {
         let value = value.trim_matches(['[', ']', '(', ')', ' ', '"', '\'', '`']);
@@ -33,8 +41,8 @@ fn weakened(name: &str) -> Found {
 }
 
 /// The name and the value of what is set.
-fn switch<'a>(names: &Names<'a>, node: Node<'_>) -> Option<(String, &'a str)> {
-    let (name, value) = match node.kind() {
+fn switch<'a>(names: &Names<'a>, node: Node<'_>, kind: &str) -> Option<(String, &'a str)> {
+    let (name, value) = match kind {
         "pair" | "keyword_argument" | "field_initializer" => {
             (field(node, &["key", "name", "field"])?, field(node, &["value"])?)
         }
@@ -94,11 +102,9 @@ pub fn shared(call: &Call<'_>) -> Found {
 
 /// A constant that has no other use than to switch something off.
 fn mentioned(names: &Names<'_>, node: Node<'_>) -> Found {
-    let compared = |node: Node<'_>| {
-        node.parent()
-            .is_some_and(|parent| parent.kind().contains("comparison") || parent.kind().starts_with("binary"))
-    };
-    if form(node.kind()) != Form::Member || compared(node) {
+    let around = names.around.parent;
+    let compared = around.contains("comparison") || around.starts_with("binary");
+    if compared {
         return Found::default();
     }
     let last = names.written(node).rsplit(['.', ':']).next().unwrap_or_default();

@@ -90,9 +90,10 @@ pub fn source(language: Language, text: &str, context: &Context) -> Found {
         return gap("code.language", "no grammar for this language");
     };
     let _watch = work::watch();
-    let Some(tree) = grammar::parsed(language, grammar, text) else {
+    let Some((tree, grammar)) = grammar::parsed(language, grammar, text) else {
         return gap("limit.work", "the code takes more looking at than is done");
     };
+    let _reading = grammar::reading(grammar, &tree);
     let mut found = walk::effects(language, text, &tree, context);
     if tree.root_node().has_error() {
         found.extend(gap("code.unparsed", "the code could not be parsed"));

@@ -10,7 +10,7 @@ use tree_sitter::{Node, Tree};
 use super::Language;
 use super::evaluate::Names;
 use super::foreign;
-use super::grammar::{Form, children, field, form};
+use super::grammar::{Form, children, field, form, kind};
 use super::table::Table;
 use super::value::Value;
 use crate::work;
@@ -68,9 +68,9 @@ impl Names<'_> {
     /// `served`: it serves requests.
     pub fn enter(&mut self, node: Node<'_>, served: bool) {
         self.answers.get_mut().clear();
-        let open = matches!(node.kind(), "block" | "do_block") && self.language == Language::Ruby;
+        let open = matches!(kind(node), "block" | "do_block") && self.language == Language::Ruby;
         let mut frame = Frame { open, ..Frame::default() };
-        let mut element = self.element(node);
+        let mut element = self.elements.remove(&node.id());
         for (name, part) in self.parameters(node) {
             let value = element.take().unwrap_or_else(|| foreign::parameter(self, part, &name, served));
             let before = self.bound.insert(name.clone(), value);
@@ -79,28 +79,30 @@ impl Names<'_> {
         self.frames.push(frame);
     }
 
-    /// What a function is called with that goes through a listing: `files.forEach(f => ..)`.
-    fn element(&self, node: Node<'_>) -> Option<Value> {
-        let call = node
-            .parent()
-            .filter(|parent| parent.kind() == "arguments")
-            .map_or(node.parent(), |list| list.parent());
-        let call = call.filter(|call| form(call.kind()) == Form::Call)?;
-        let function = field(call, &["function"]);
-        let method =
-            function.map_or_else(|| field(call, &["method"]), |function| field(function, &["property"]))?;
-        let object =
-            function.map_or_else(|| field(call, &["receiver"]), |function| field(function, &["object"]))?;
-        if !["forEach", "map", "filter", "each", "some", "every", "flatMap"].contains(&self.written(method)) {
-            return None;
-        }
-        match self.value(object) {
+    /// Remembers what a function is called with that goes through a listing:
+    /// `files.forEach(f => ..)`.
+    pub fn goes_through(&mut self, call: Node<'_>) {
+        const METHODS: [&str; 7] = ["forEach", "map", "filter", "each", "some", "every", "flatMap"];
+        let part = |name| {
+            field(call, &["function"]).map_or_else(
+                || field(call, &[name]),
+                |function| field(function, &[if name == "method" { "property" } else { "object" }]),
+            )
+        };
+        let (Some(method), Some(object)) = (part("method"), part("receiver")) else { return };
+        let list = field(call, &["arguments"]).and_then(|list| children(list).first().copied());
+        let goes = field(call, &["block"]).or(list).filter(|node| form(*node) == Form::Function);
+        let Some(function) = goes.filter(|_| METHODS.contains(&self.written(method))) else { return };
+        let element = match self.value(object) {
             Value::Each(one) => Some(*one),
             Value::List(values) => values.into_iter().reduce(Value::or),
             Value::Name(name) => {
                 Table::get().service(&name).map(|service| Value::Name(format!("{service}.?")))
             }
             _ => None,
+        };
+        if let Some(element) = element {
+            self.elements.insert(function.id(), element.bounded());
         }
     }
 
@@ -127,7 +129,7 @@ impl Names<'_> {
     /// Names of the parameters, each with the parameter that it is in.
     fn parameters<'t>(&self, node: Node<'t>) -> Vec<(String, Node<'t>)> {
         let Some(list) = field(node, &["parameters", "parameter"]) else { return Vec::new() };
-        if form(list.kind()) == Form::Name {
+        if form(list) == Form::Name {
             return vec![(self.written(list).to_owned(), list)];
         }
         let named = |part: Node<'t>| self.parameter(part, 6).into_iter().map(move |name| (name, part));
@@ -137,14 +139,14 @@ impl Names<'_> {
     /// The names within a parameter; its default and its type give none.
     fn parameter(&self, part: Node<'_>, deep: u8) -> Vec<String> {
         let Some(deep) = deep.checked_sub(1) else { return Vec::new() };
-        if form(part.kind()) == Form::Name || part.kind() == "shorthand_property_identifier_pattern" {
+        if form(part) == Form::Name || kind(part) == "shorthand_property_identifier_pattern" {
             return vec![self.written(part).to_owned()];
         }
         match field(part, &["name", "pattern", "left"]) {
             Some(name) => self.parameter(name, deep),
             None => children(part)
                 .into_iter()
-                .filter(|child| !child.kind().contains("type") && child.kind() != "default_value")
+                .filter(|child| !kind(*child).contains("type") && kind(*child) != "default_value")
                 .flat_map(|child| self.parameter(child, deep))
                 .collect(),
         }
@@ -152,8 +154,9 @@ impl Names<'_> {
 }
 
 /// Whether the node is a function with names of its own. Blocks of most languages are not.
-pub fn function(language: Language, kind: &'static str) -> bool {
-    form(kind) == Form::Function && (language == Language::Ruby || !matches!(kind, "block" | "do_block"))
+pub fn function(language: Language, node: Node<'_>) -> bool {
+    form(node) == Form::Function
+        && (language == Language::Ruby || !matches!(kind(node), "block" | "do_block"))
 }
 
 /// Names outside of functions that are given a value more than once, and those that
@@ -161,7 +164,7 @@ pub fn function(language: Language, kind: &'static str) -> bool {
 pub fn survey(names: &mut Names<'_>, tree: &Tree) {
     if names.scripts() {
         // Functions of the text itself are there before anything runs.
-        let own = children(tree.root_node()).into_iter().filter(|node| node.kind() == "function_declaration");
+        let own = children(tree.root_node()).into_iter().filter(|node| kind(*node) == "function_declaration");
         let own = own.filter_map(|node| field(node, &["name"])).map(|name| names.written(name).to_owned());
         names.bound = own.map(|name| (name, Value::Function)).collect();
     }
@@ -177,7 +180,7 @@ pub fn survey(names: &mut Names<'_>, tree: &Tree) {
         if seen > NODES_MAX || !work::spend(NODE) {
             break;
         }
-        match (node.kind(), within) {
+        match (kind(node), within) {
             ("global_statement" | "nonlocal_statement", _) => {
                 inside.extend(children(node).into_iter().map(|name| names.written(name)));
             }
@@ -199,7 +202,7 @@ pub fn survey(names: &mut Names<'_>, tree: &Tree) {
             }
             _ => {}
         }
-        let within = within || function(names.language, node.kind());
+        let within = within || function(names.language, node);
         waiting.extend(children(node).into_iter().map(|child| (child, within)));
     }
     let twice = counts.iter().filter(|(_, count)| **count > 1).map(|(name, _)| (*name).to_owned());

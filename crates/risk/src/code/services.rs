@@ -2,7 +2,7 @@
 
 use super::act::{effect, inner};
 use super::evaluate::{Call, Names};
-use super::grammar::field;
+use super::grammar::{children, field, kind};
 use super::table::{Order, Table};
 use super::value::{UNKNOWN_WORD, Value, filled};
 use crate::model::{EffectKind, Found, Scope, Undo};
@@ -111,22 +111,19 @@ pub fn told(service: &str, method: &str) -> Found {
     }
 }
 
-/// `new DeleteBucketCommand(..)`, as the cloud's own libraries name what they send.
+/// `client.send(new DeleteBucketCommand(..))`: the cloud's own libraries name what they send.
 pub fn command(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
-    let last = call.name.rsplit('.').next().unwrap_or(&call.name);
-    let order =
-        last.strip_suffix("Command").filter(|order| order.starts_with(|c: char| c.is_ascii_uppercase()))?;
-    let sent = call.node.parent().and_then(|list| list.parent()).is_some_and(|outer| {
-        field(outer, &["function"]).is_some_and(|function| names.written(function).ends_with(".send"))
-    });
-    if !call.name.contains("aws-sdk") && !sent {
-        return None;
-    }
-    let verb = order
-        .char_indices()
-        .skip(1)
-        .find(|(_, c)| c.is_ascii_uppercase())
-        .map_or(order, |(at, _)| &order[..at]);
-    Table::get().order(&verb.to_lowercase())?;
-    Some(told("a cloud", &verb.to_lowercase()))
+    let sends = call.name.ends_with(".send");
+    let made = field(call.node, &["arguments"]).and_then(|list| children(list).first().copied());
+    let made = made.filter(|made| sends && kind(*made) == "new_expression");
+    let name = match made.and_then(|made| field(made, &["constructor"])) {
+        Some(constructor) => names.written(constructor),
+        None => Some(call.name.as_str()).filter(|name| name.contains("aws-sdk"))?,
+    };
+    let order = name.rsplit('.').next()?.strip_suffix("Command")?;
+    let order = Some(order).filter(|order| order.starts_with(|c: char| c.is_ascii_uppercase()))?;
+    let end = order.char_indices().skip(1).find(|(_, c)| c.is_ascii_uppercase());
+    let verb = end.map_or(order, |(at, _)| &order[..at]).to_lowercase();
+    Table::get().order(&verb)?;
+    Some(told("a cloud", &verb))
 }

@@ -1,8 +1,9 @@
 //! What calls are known, from `data/code.toml`.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
+// Nothing is put in after it is read: nobody can make its names collide.
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use serde::Deserialize;
 
 use super::Language;
@@ -179,7 +180,7 @@ impl Table {
     /// The shipped table; a test proves that it parses.
     pub fn parse() -> Result<Self, toml::de::Error> {
         let written: Written = toml::from_str(include_str!("../../data/code.toml"))?;
-        let mut calls: HashMap<&'static str, HashMap<String, Rule>> = HashMap::new();
+        let mut calls: HashMap<&'static str, HashMap<String, Rule>> = HashMap::default();
         for row in &written.call {
             let rule = Rule { does: row.does, at: row.at };
             for language in row.languages.iter().filter_map(|language| Language::named(language)) {

@@ -6,7 +6,7 @@ use super::Language;
 use super::act;
 use super::evaluate::{Around, Names};
 use super::foreign;
-use super::grammar::{self, Form, children, field, form};
+use super::grammar::{self, Form, children, field, form, kind, known};
 use super::guards;
 use super::scope;
 use super::send;
@@ -50,21 +50,24 @@ fn walked(mut names: Names<'_>, tree: &Tree) -> Found {
             found.gap(Unresolved::new("limit.nodes", "the code is larger than is looked at"));
             break;
         }
-        if scope::function(language, node.kind()) {
+        let of = known(node);
+        if of.1 == Form::Function && scope::function(language, node) {
             names.enter(node, around.served);
             waiting.push(Step::Leave);
         }
-        bind(&mut names, node, branch > 0);
+        bind(&mut names, node, of.0, branch > 0);
         names.around = around;
-        found.extend(looked_at(&mut names, node).at(&node.byte_range()));
-        let branch = branch + u32::from(grammar::branches(node.kind()));
-        let calls = form(node.kind()) == Form::Call;
+        found.extend(looked_at(&mut names, node, of).at(&node.byte_range()));
+        let branch = branch + u32::from(grammar::branches(of.0));
+        let calls = of.1 == Form::Call;
         let serves = calls.then(|| serves(&names, node)).flatten().map(|list| list.id());
-        let decorated = foreign::decorated(&names, node);
-        let mocked = around.mocked || foreign::mocked(&names, node);
-        let below = |node: Node<'_>| Around {
-            served: around.served || decorated || serves == Some(node.id()),
+        let decorates = of.0 == "decorated_definition";
+        let decorated = decorates && foreign::decorated(&names, node);
+        let mocked = around.mocked || decorates && foreign::mocked(&names, node);
+        let below = |child: Node<'_>| Around {
+            served: around.served || decorated || serves == Some(child.id()),
             mocked,
+            parent: of.0,
         };
         let looks =
             children(node).into_iter().rev().map(|node| Step::Look { node, branch, around: below(node) });
@@ -74,21 +77,25 @@ fn walked(mut names: Names<'_>, tree: &Tree) -> Found {
 }
 
 /// What one node does.
-fn looked_at(names: &mut Names<'_>, node: Node<'_>) -> Found {
-    let mut found = guards::off(names, node);
-    match form(node.kind()) {
-        Form::Call => found.extend(called(names, node)),
+fn looked_at(names: &mut Names<'_>, node: Node<'_>, of: (&'static str, Form)) -> Found {
+    let (kind, form) = of;
+    let mut found = guards::off(names, node, of);
+    match form {
+        Form::Call => {
+            names.goes_through(node);
+            found.extend(called(names, node));
+        }
         Form::Command => found.extend(command(names, node)),
         _ => {}
     }
-    if node.kind() == "return_statement" && names.around.served {
+    if kind == "return_statement" && names.around.served {
         let answered = children(node).first().map_or(Value::Unknown, |value| names.value(*value));
         found.extend(act::shown(std::slice::from_ref(&answered)));
     }
-    if node.kind() == "assignment_expression" {
+    if kind == "assignment_expression" {
         found.extend(loaded_from(names, node));
     }
-    if node.kind() == "macro_invocation" {
+    if kind == "macro_invocation" {
         found.extend(expanded(names, node));
     }
     found
@@ -110,7 +117,7 @@ fn loaded_from(names: &Names<'_>, node: Node<'_>) -> Found {
 
 /// What a macro of Rust's is given is read as its arguments: nothing else is known of it.
 fn expanded(names: &Names<'_>, node: Node<'_>) -> Found {
-    let Some(tokens) = children(node).into_iter().find(|part| part.kind() == "token_tree") else {
+    let Some(tokens) = children(node).into_iter().find(|part| kind(*part) == "token_tree") else {
         return Found::default();
     };
     let written = names.written(tokens);
@@ -122,7 +129,7 @@ fn expanded(names: &Names<'_>, node: Node<'_>) -> Found {
         return Unresolved::new("limit.depth", "code lies too deep within other code").into();
     }
     let text = format!("fn given() {{ given({inner}); }}");
-    let Some(tree) = grammar::parsed(names.language, Grammar::Rust, &text) else {
+    let Some((tree, _)) = grammar::parsed(names.language, Grammar::Rust, &text) else {
         return Unresolved::new("limit.work", "the code takes more looking at than is done").into();
     };
     // A macro with a grammar of its own says nothing that is read here.
@@ -152,7 +159,7 @@ fn called(names: &mut Names<'_>, node: Node<'_>) -> Found {
     // A builder that is a variable keeps what it is given.
     if let Some(Value::Process(_)) = &call.receiver {
         let object = field(node, &["function"]).and_then(|function| field(function, &["value"]));
-        if let Some(object) = object.filter(|object| form(object.kind()) == Form::Name) {
+        if let Some(object) = object.filter(|object| form(*object) == Form::Name) {
             let value = names.result(&call);
             names.bind(names.written(object), value, false);
         }
@@ -171,8 +178,8 @@ fn command(names: &Names<'_>, node: Node<'_>) -> Found {
 }
 
 /// What a node gives names to.
-fn bind(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
-    match node.kind() {
+fn bind(names: &mut Names<'_>, node: Node<'_>, kind: &'static str, branch: bool) {
+    match kind {
         "import_statement" | "import_from_statement" | "import_spec" | "use_declaration" => {
             import(names, node)
         }
@@ -184,7 +191,7 @@ fn bind(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
             let sides = (field(node, &["left", "name"]), field(node, &["right", "value"]));
             if let (Some(left), Some(right)) = sides {
                 let value = names.value(right);
-                give(names, left, value, How { branch, declares: node.kind() == "short_var_declaration" });
+                give(names, left, value, How { branch, declares: kind == "short_var_declaration" });
             }
         }
         "augmented_assignment" | "augmented_assignment_expression" | "operator_assignment" => {
@@ -216,7 +223,7 @@ fn bind(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
         "list_comprehension" | "set_comprehension" | "dictionary_comprehension" | "generator_expression" => {
             children(node)
                 .into_iter()
-                .filter(|part| part.kind() == "for_in_clause")
+                .filter(|part| grammar::kind(*part) == "for_in_clause")
                 .for_each(|part| looped(names, part));
         }
         "global_statement" | "nonlocal_statement" => names.disown(node),
@@ -232,7 +239,7 @@ struct How {
 }
 
 fn give(names: &mut Names<'_>, left: Node<'_>, value: Value, how: How) {
-    match left.kind() {
+    match kind(left) {
         "object_pattern" => unpack(names, left, &value, how),
         "expression_list" | "pattern_list" | "tuple_pattern" | "left_assignment_list" | "array_pattern" => {
             let each = children(left);
@@ -280,7 +287,7 @@ fn unpack(names: &mut Names<'_>, pattern: Node<'_>, value: &Value, how: How) {
 
 /// `{ [`ex${'ec'}`]: run }` names the member by an expression.
 fn member_key(names: &Names<'_>, key: Node<'_>) -> String {
-    match key.kind() {
+    match kind(key) {
         "computed_property_name" => {
             children(key).first().map_or(HOLE.to_string(), |inner| names.value(*inner).partial())
         }
@@ -320,7 +327,7 @@ fn looped(names: &mut Names<'_>, node: Node<'_>) {
 
 fn import(names: &mut Names<'_>, node: Node<'_>) {
     names.answers.get_mut().clear();
-    match (names.language, node.kind()) {
+    match (names.language, kind(node)) {
         (Language::Python, "import_statement") => python(names, node),
         (Language::Python, _) => python_from(names, node),
         (Language::JavaScript | Language::TypeScript, _) => javascript(names, node),
@@ -359,7 +366,7 @@ fn python_from(names: &mut Names<'_>, node: Node<'_>) {
     let Some(module) = field(node, &["module_name"]) else { return };
     let written = names.written(module).to_owned();
     for part in children(node).into_iter().filter(|part| part.id() != module.id()) {
-        if part.kind() == "wildcard_import" {
+        if kind(part) == "wildcard_import" {
             names.stars.push(written.clone());
             continue;
         }
@@ -374,7 +381,7 @@ fn javascript(names: &mut Names<'_>, node: Node<'_>) {
     let module = names.value(source).partial().trim_start_matches("node:").to_owned();
     let mut waiting = children(node);
     while let Some(part) = waiting.pop() {
-        match part.kind() {
+        match kind(part) {
             "import_specifier" => {
                 let (name, alias) = aliased(names, part);
                 let alias = if field(part, &["alias"]).is_some() { alias } else { name.clone() };
@@ -415,7 +422,7 @@ fn rust(names: &mut Names<'_>, tree: Node<'_>, before: &str, deep: u8) {
         let name = name.replace("::", ".");
         if before.is_empty() { name } else { format!("{before}.{name}") }
     };
-    match tree.kind() {
+    match kind(tree) {
         "use_as_clause" => {
             if let (Some(path), Some(alias)) = (field(tree, &["path"]), field(tree, &["alias"])) {
                 let value = full(names.written(path));
