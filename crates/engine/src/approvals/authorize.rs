@@ -251,24 +251,23 @@ impl Shared {
         id: &str,
         over: impl Future<Output = ()>,
     ) -> Result<Approval> {
-        let mut approval = self.visible_approval(caller, id).await?;
-        let mut changes = self.waits.wait(approval.id());
+        let known: ApprovalId = id.parse().map_err(|_| Error::NotFound(Noun::Approval))?;
+        // Before it is read: a change before that woke nobody.
+        let mut changes = self.waits.wait(known);
         let mut over = std::pin::pin!(over);
-        while approval.phase == Phase::Pending {
+        loop {
             changes.borrow_and_update();
-            // Read once more after subscribing: a change before it woke nobody.
-            approval = self.visible_approval(caller, id).await?;
-            self.waits.saw(approval.id(), approval.revision);
+            let approval = self.visible_approval(caller, id).await?;
+            self.waits.saw(known, approval.revision);
             if approval.phase != Phase::Pending {
-                break;
+                return Ok(approval);
             }
             tokio::select! {
                 biased;
                 _ = changes.changed() => {}
-                () = &mut over => break,
+                () = &mut over => return Ok(approval),
             }
         }
-        Ok(approval)
     }
 
     /// Wakes who waits for approvals that moved without a hint.

@@ -78,6 +78,11 @@ pub enum Does {
 }
 
 impl Does {
+    /// Whether the call only makes one value of another.
+    pub fn plain(self) -> bool {
+        matches!(self, Self::Text | Self::Join | Self::Looks)
+    }
+
     /// Whether handing the function on lets somebody else do harm with it.
     pub fn dangerous(self) -> bool {
         use Does as D;

@@ -101,6 +101,19 @@ fn looked_at(names: &mut Names<'_>, node: Node<'_>, of: (&'static str, Form)) ->
     found
 }
 
+/// Whether the tokens may call what is known: most macros only show values.
+fn calls(names: &Names<'_>, tokens: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let known = |name: &str| {
+        let bound = names.bound.get(name);
+        bound.is_some_and(|value| matches!(value, Value::Name(_) | Value::Process(_) | Value::Either(_)))
+            || Table::get().call(names.language, name).is_some()
+            || Table::get().exact(names.language, &format!("?.{name}")).is_some_and(|rule| !rule.does.plain())
+    };
+    tokens.contains('(')
+        && (tokens.contains("::") || tokens.split(|c| !word(c)).any(|name| !name.is_empty() && known(name)))
+}
+
 /// A page asks for whatever a source or an address is set to.
 fn loaded_from(names: &Names<'_>, node: Node<'_>) -> Found {
     let target = field(node, &["left"]).map(|left| names.written(left)).unwrap_or_default();
@@ -121,7 +134,7 @@ fn expanded(names: &Names<'_>, node: Node<'_>) -> Found {
         return Found::default();
     };
     let written = names.written(tokens);
-    let Some(inner) = written.get(1..written.len().saturating_sub(1)).filter(|inner| inner.contains('('))
+    let Some(inner) = written.get(1..written.len().saturating_sub(1)).filter(|inner| calls(names, inner))
     else {
         return Found::default();
     };
