@@ -93,9 +93,8 @@ class WorkerServiceServicer(object):
         and, after a resume, re-sends what is not acknowledged; the server takes
         each number once and acknowledges cumulatively after the commit.
         - Revoke ends a lease from the server's side: stop, send nothing more for it.
-        - AwaitApproval asks to be told when people have decided on what the agent asked
-        for in mid-step: ApprovalDecided follows, once. Waits end with the connection:
-        after a resume the agent asks again for what it still waits for.
+        - AwaitApproval is answered by ApprovalDecided once people have decided on what
+        the agent asked for in mid-step. After a resume the agent says it again.
         - GoAway asks the agent to finish what it holds and to reconnect (ROTATE),
         or to stop (DRAIN); no assignment comes after it.
 
@@ -123,9 +122,8 @@ class WorkerServiceServicer(object):
         an answer that was lost loses nothing. Leases in `held_leases` that are over
         come back in `revoked`, except those that the agent's own word has ended.
         - This call, and every other that names one of its leases, renews the session
-        when it begins, and this one again when it ends. A renewal that would add
-        less than a twentieth of the lease is left out. After `lease` without a call
-        the session is expired, as in Session.
+        when it begins, this one also when it ends, unless that would add less than a
+        twentieth of the lease. After `lease` without a call the session is expired.
         - A second call for the same session replaces the first, which is answered
         empty: at once, or within seconds where it waits at another replica. A call
         that waits at a replica that stops is answered at once, too: call again.
