@@ -107,6 +107,7 @@ fn ordered(call: &Call<'_>, does: Does) -> Option<Found> {
         Does::Vault => {
             of(Kind::Credential, At::Home, Undo::Nothing, "code.vault", "reads what a person keeps secret")
         }
+        Does::Publish => of(Kind::Publish, At::Remote, Undo::Never, "code.publish", "makes something public"),
         Does::Persist => {
             of(Kind::Persistence, At::System, Undo::Hard, "code.persist", "stays after it has run")
         }

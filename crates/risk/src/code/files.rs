@@ -29,6 +29,13 @@ pub fn done(names: &Names<'_>, call: &Call<'_>, does: Does, first: &Value) -> Op
             _ => written(names, first, Operation::Write),
         },
         Does::Chmod => chmod(names, call, first),
+        // A file that is opened as a database; other addresses are no paths.
+        Does::Database if first.text().is_some_and(|text| text.starts_with(['/', '~', '.'])) => {
+            read(names, first)
+        }
+        Does::Extract if first.text().is_some() && !call.receiver.as_ref().is_some_and(Value::foreign) => {
+            written(names, first, Operation::Write)
+        }
         _ => return None,
     })
 }
