@@ -84,6 +84,9 @@ fn what_leaves_the_machine_or_opens_it_is_asked() {
             "send_mail('Hi', text, 'a@example.com', everybody)",
             "torch.hub.load('someone/repo', 'model')",
             "sp.run(line, shell=True)",
+            "subprocess.run(['pip', 'install', name])",
+            "create_engine('postgresql://a@db.prod.acme.example/orders')",
+            "socket.gethostbyname(os.environ['TOKEN'].lower() + '.x.example')",
         ],
     );
     check(
@@ -104,6 +107,9 @@ fn what_leaves_the_machine_or_opens_it_is_asked() {
         &[
             "zipfile.ZipFile('a.zip').extractall('build/a')",
             "sqlite3.connect('app.db')",
+            "create_engine('postgresql://a@localhost/test')",
+            "class V:\n    def visit(self, node):\n        return getattr(self, f'visit_{node.kind}', self.other)(node)",
+            "subprocess.run(['git', 'show', revision])",
             "client.get('/health')",
         ],
     );
