@@ -107,6 +107,7 @@ fn ordered(call: &Call<'_>, does: Does) -> Option<Found> {
         Does::Vault => {
             of(Kind::Credential, At::Home, Undo::Nothing, "code.vault", "reads what a person keeps secret")
         }
+        Does::Publish => of(Kind::Publish, At::Remote, Undo::Never, "code.publish", "makes something public"),
         Does::Persist => {
             of(Kind::Persistence, At::System, Undo::Hard, "code.persist", "stays after it has run")
         }
@@ -299,7 +300,7 @@ fn indirect(names: &Names<'_>, call: &Call<'_>) -> Found {
     if let Some(found) = services::program(names, call) {
         return found;
     }
-    let Some((base, method)) = call.name.rsplit_once('.') else { return Found::default() };
+    let (base, method) = call.name.rsplit_once('.').unwrap_or(("", &call.name));
     let service = Table::get().service(base).or(Table::get().telling(method).then_some("a service"));
     if let Some(service) = service {
         return if rehearsed(names, call) { Found::default() } else { told(service, method) };

@@ -93,6 +93,8 @@ impl Names<'_> {
             Does::Attribute => match (&first, call.args.get(1).and_then(Value::text)) {
                 (Value::Name(object), Some(name)) => self.named_member(object, name),
                 (Value::Function, Some("constructor")) => Value::Name("Function".to_owned()),
+                // Members of the object itself, as visitors find theirs.
+                (Value::Name(object), None) if object == "self" && call.name == "getattr" => Value::Unknown,
                 (Value::Name(object), None) if Table::get().sensitive(object) => {
                     Value::Name(format!("{object}.{HOLE}"))
                 }

@@ -158,8 +158,8 @@ impl<'a> Names<'a> {
                 let plain = Table::get().plain(name);
                 let star = self.stars.iter().map(|module| format!("{module}.{plain}"));
                 let known = star.into_iter().find(|full| Table::get().exact(self.language, full).is_some());
-                let full = known.unwrap_or_else(|| plain.to_owned());
-                self.known(full)
+                let meant = || Table::get().alias(self.language, plain).unwrap_or(plain).to_owned();
+                self.known(known.unwrap_or_else(meant))
             }
         }
     }

@@ -29,6 +29,24 @@ pub fn done(names: &Names<'_>, call: &Call<'_>, does: Does, first: &Value) -> Op
             _ => written(names, first, Operation::Write),
         },
         Does::Chmod => chmod(names, call, first),
+        Does::Database if production(first) => {
+            let why = "speaks to a database in production";
+            effect(
+                EffectKind::Network,
+                &first.partial(),
+                Scope::Production,
+                Undo::Hard,
+                "code.production",
+                why,
+            )
+        }
+        // A file that is opened as a database; other addresses are no paths.
+        Does::Database if first.text().is_some_and(|text| text.starts_with(['/', '~', '.'])) => {
+            read(names, first)
+        }
+        Does::Extract if first.text().is_some() && !call.receiver.as_ref().is_some_and(Value::foreign) => {
+            written(names, first, Operation::Write)
+        }
         _ => return None,
     })
 }
@@ -67,6 +85,14 @@ fn deleted(names: &Names<'_>, call: &Call<'_>, tree: bool, target: &Value) -> Fo
         }
         _ => gap("code.delete.unknown", "what is deleted is only known when it runs"),
     }
+}
+
+/// Whether an address names a machine of production's.
+fn production(address: &Value) -> bool {
+    let text = address.partial().to_lowercase();
+    let host = text.split(['@', '/', '=', ' ', '?']).filter(|part| part.contains('.'));
+    host.flat_map(|host| host.split(['.', '-', ':']))
+        .any(|label| matches!(label, "prod" | "production" | "live"))
 }
 
 /// Whether all that is not known of a path is the last name in a directory that is.

@@ -75,6 +75,7 @@ pub enum Does {
     Serve,
     Vault,
     Persist,
+    Publish,
 }
 
 impl Does {
@@ -118,6 +119,7 @@ struct Written {
     services: Services,
     foreign: Foreign,
     guards: Guards,
+    aliases: HashMap<String, HashMap<String, String>>,
 }
 
 /// What comes from whoever asks.
@@ -174,6 +176,7 @@ pub struct Table {
     services: Services,
     foreign: Foreign,
     guards: Guards,
+    aliases: HashMap<String, HashMap<String, String>>,
 }
 
 impl Table {
@@ -193,8 +196,8 @@ impl Table {
                 known.extend(row.names.iter().map(|name| (name.clone(), rule)));
             }
         }
-        let Written { sensitive, services, foreign, guards, .. } = written;
-        Ok(Self { calls, sensitive, services, foreign, guards })
+        let Written { sensitive, services, foreign, guards, aliases, .. } = written;
+        Ok(Self { calls, sensitive, services, foreign, guards, aliases })
     }
 
     /// The rule of a full name.
@@ -231,6 +234,11 @@ impl Table {
     pub fn service<'a>(&self, name: &'a str) -> Option<&'a str> {
         let package = name.split('.').next().unwrap_or(name);
         self.services.packages.iter().any(|known| fits(known, package)).then_some(package)
+    }
+
+    /// The module that everybody means by a name.
+    pub fn alias(&self, language: Language, name: &str) -> Option<&str> {
+        self.aliases.get(family(language))?.get(name).map(String::as_str)
     }
 
     /// The program that a function stands for, and its first words.

@@ -8,8 +8,8 @@ pub const OWN_FILE: &str = "file:";
 pub const HOLE: char = '\u{1a}';
 /// Follows a [`HOLE`] that whoever asks fills.
 pub const MARK: char = '\u{1c}';
-/// What an unknown word of a command line becomes: a variable, which no analyser expands.
-pub const UNKNOWN_WORD: &str = "$unresolved";
+/// What an unknown word of a command line becomes: what it is to the shell's analyser.
+pub const UNKNOWN_WORD: &str = "\u{F8FF}";
 /// Largest and deepest value that a name keeps.
 const SIZE_MAX: usize = 16 * 1024;
 pub const SIZE_DEEP: u8 = 24;

@@ -96,6 +96,9 @@ fn looked_at(names: &mut Names<'_>, node: Node<'_>, of: (&'static str, Form)) ->
         found.extend(loaded_from(names, node));
     }
     if kind == "macro_invocation" {
+        if field(node, &["macro"]).is_some_and(|name| names.written(name).ends_with("asm")) {
+            found.extend(act::gap("code.memory", "machine code that nothing checks"));
+        }
         found.extend(expanded(names, node));
     }
     found
