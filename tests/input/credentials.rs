@@ -49,13 +49,11 @@ const FOREIGN: [(&str, Reason); 14] = [
     ("resume_after", Reason::CursorInvalid),
 ];
 
-/// Methods that want more than a name: bytes that were granted, or digests of them, a
-/// sealed audit, one of two fields, a webhook. The end-to-end tests of
-/// approvals ask strangers for those.
-const WANTING: [&str; 9] = [
+/// Methods that want more than a name: digests of what was granted, a sealed audit, one
+/// of two fields, a webhook. The end-to-end tests of approvals ask strangers for those.
+const WANTING: [&str; 8] = [
     "ApprovalService/DecideApprovals",
     "ApprovalService/EditApproval",
-    "GateService/RedeemGrant",
     "AuditService/GetInclusionProof",
     "AuditService/GetConsistencyProof",
     "PolicyService/RevokeStandingGrant",
@@ -348,6 +346,12 @@ fn paths(of: &MessageDescriptor, above: &mut Vec<FieldDescriptor>) -> Vec<(Vec<F
             _ => {}
         }
         above.pop();
+    }
+    // Where an approval is named as well, that is looked for first.
+    if found.iter().any(|(path, reason)| path.len() == above.len() + 1 && *reason == Reason::ApprovalNotFound)
+    {
+        let leases = found.iter_mut().filter(|(_, reason)| *reason == Reason::LeaseStale);
+        leases.for_each(|(_, reason)| *reason = Reason::ApprovalNotFound);
     }
     found
 }
