@@ -97,8 +97,9 @@ impl Shared {
         };
         self.forget_earlier(session, at, before);
         // One that shall only go elsewhere comes back at once and is told then; were
-        // the step refused for it, the only agent would never get it again.
-        match self.dispatcher.is_leaving(session) {
+        // the step refused for it, the only agent would never get it again. A lease that
+        // is held already was told of when its session came back, before this answer.
+        match before != Held::Same && self.dispatcher.is_leaving(session) {
             true => self.give_back_untold(at, session, lease.token),
             false => self.deliver(task, step, session, lease.token),
         }
