@@ -499,10 +499,11 @@ impl Dispatcher {
         sent
     }
 
-    /// Whether the session was told to finish, on the connection that it has here.
+    /// Whether the session was told to finish, on the connection that it has here. Where it
+    /// has none it may be back elsewhere, and have been told of what it holds.
     pub fn is_leaving(&self, session: SessionId) -> bool {
-        let inner = self.lock();
-        inner.members.get(&session).is_some_and(|member| member.away == Some(GoAwayCause::Drain))
+        let told = |member: &Member| member.away == Some(GoAwayCause::Drain) && member.outbound.is_some();
+        self.lock().members.get(&session).is_some_and(told)
     }
 
     pub fn is_here(&self, session: SessionId) -> bool {
