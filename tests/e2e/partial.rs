@@ -1,5 +1,6 @@
 //! Partial output: what watchers see of a step while it runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quarterdeck_client::api::errors::v1::Reason;
@@ -9,6 +10,7 @@ use quarterdeck_client::api::orchestration::v1::{
     Progress, ReportProgressRequest, StepProgressed, TaskState,
 };
 use quarterdeck_client::{FrameKind, Payload};
+use tokio::sync::Semaphore;
 
 use crate::expect::{refused_field, within};
 use crate::plans::{StepWords, plan, step};
@@ -41,17 +43,27 @@ fn shown(words: &[StepProgressed]) -> String {
 
 async fn partial_output_is_seen_while_the_step_runs(world: World) {
     let chunk = |turn: usize| format!("{turn}: {}\n", "né".repeat(turn));
-    let _agent = world.work(&world.other, "writer", &["write"], 1, move |context| async move {
-        for turn in 0..120 {
-            context.partial_output(chunk(turn)).await?;
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    // A watch shows as events only what comes after its snapshot.
+    let watched = Arc::new(Semaphore::new(0));
+    let begin = watched.clone();
+    let _agent = world.work(&world.other, "writer", &["write"], 1, move |context| {
+        let begin = begin.clone();
+        async move {
+            let _begun = begin.acquire().await;
+            for turn in 0..120 {
+                context.partial_output(chunk(turn)).await?;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let much = context.partial_output("x".repeat(1 << 20)).await;
+            assert!(much.is_err(), "more than an attempt may show");
+            Ok(Payload::text("written"))
         }
-        let much = context.partial_output("x".repeat(1 << 20)).await;
-        assert!(much.is_err(), "more than an attempt may show");
-        Ok(Payload::text("written"))
     });
     let task = world.create(plan([step("a", "write")])).await;
     let mut watch = world.admin.watch_task(&task.id);
+    let first = within("the snapshot", watch.next_frame()).await.unwrap().unwrap();
+    assert!(matches!(first.kind, FrameKind::Snapshot(_)), "{first:?}");
+    watched.add_permits(1);
     let mut live = Vec::new();
     while let Some(frame) = within("a frame", watch.next_frame()).await.transpose().unwrap() {
         if let FrameKind::Event(event) = frame.kind
