@@ -1,9 +1,9 @@
 //! SQLite: one writer, readers apart, a commit is one `BEGIN IMMEDIATE`.
 //!
 //! Invariants: the clock never falls, neither below what this process read nor
-//! below the last commit; no checkpoint runs while the writer is needed, but for
-//! the last few pages. It spawns nothing: whoever's commit finds the write-ahead
-//! log full moves it, after its own answer is safe and the writer is free again.
+//! below the last commit; the writer waits for no checkpoint, but for its last few
+//! pages. Whoever's commit finds the write-ahead log full lets it be moved beside
+//! the commits that follow: waiting for it was the tail of every steady load.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,12 +79,12 @@ fn system_clock() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Size of the write-ahead log from which on it is moved into the database:
-/// 4,000 pages, below which reading it costs little.
-const WAL_BYTES: u64 = 16 * 1024 * 1024;
+/// Size of the write-ahead log from which on it is moved into the database: 1,000 pages,
+/// whose sync delays that of the commits beside it by a millisecond or two.
+const WAL_BYTES: u64 = 4 * 1024 * 1024;
 
 pub(crate) struct Sqlite {
-    writer: Mutex<Writer>,
+    writer: Arc<Mutex<Writer>>,
     /// `None` in memory: another connection would see another database.
     readers: Option<Readers>,
     clock: Clock,
@@ -95,7 +95,7 @@ pub(crate) struct Sqlite {
 
 struct Readers {
     pool: SqlitePool,
-    checkpoints: Mutex<SqliteConnection>,
+    checkpoints: Arc<Mutex<SqliteConnection>>,
     wal: PathBuf,
     /// Size of the write-ahead log at which to move it next.
     next: AtomicU64,
@@ -149,7 +149,7 @@ impl Sqlite {
         wal.push("-wal");
         let readers = Readers {
             pool,
-            checkpoints: Mutex::new(checkpoints),
+            checkpoints: Arc::new(Mutex::new(checkpoints)),
             wal: PathBuf::from(wal),
             next: AtomicU64::new(WAL_BYTES),
         };
@@ -163,7 +163,7 @@ impl Sqlite {
 
     fn new(writer: SqliteConnection, readers: Option<Readers>, options: &SqliteOptions) -> Self {
         Self {
-            writer: Mutex::new(Writer { connection: writer, open: false }),
+            writer: Arc::new(Mutex::new(Writer { connection: writer, open: false })),
             readers,
             clock: Arc::clone(&options.clock),
             highest: AtomicI64::new(0),
@@ -247,15 +247,16 @@ impl Sqlite {
             writer.open = false;
             ruled.verdicts
         };
-        self.checkpoint_if_due().await;
+        self.checkpoint_if_due();
         Ok(verdicts)
     }
 
-    /// Moves the write-ahead log into the database once it has grown. Most of it
+    /// Has the write-ahead log moved into the database once it has grown. Most of it
     /// beside the writer; the rest, which must be nothing before the log can start
     /// over, while the writer waits. Failing costs nothing but disk: the next
     /// commits try again.
-    async fn checkpoint_if_due(&self) {
+    #[allow(clippy::disallowed_methods)] // Nobody but `close` has to know of it, and that waits for it.
+    fn checkpoint_if_due(&self) {
         let Some(readers) = &self.readers else { return };
         let length = std::fs::metadata(&readers.wal).map_or(0, |meta| meta.len());
         if length <= WAL_BYTES {
@@ -265,16 +266,20 @@ impl Sqlite {
         if length <= readers.next.load(Ordering::Relaxed) {
             return;
         }
-        let Ok(mut connection) = readers.checkpoints.try_lock() else { return };
+        // One at a time.
+        let Ok(mut connection) = Arc::clone(&readers.checkpoints).try_lock_owned() else { return };
         readers.next.store(length + WAL_BYTES, Ordering::Relaxed);
-        if let Err(error) = checkpoint(&mut connection).await {
-            tracing::warn!(%error, "the write-ahead log could not be moved into the database");
-            return;
-        }
-        let _writer = self.writer.lock().await;
-        if let Err(error) = checkpoint(&mut connection).await {
-            tracing::warn!(%error, "the write-ahead log could not be moved into the database");
-        }
+        let writer = Arc::clone(&self.writer);
+        tokio::spawn(async move {
+            let moved = async {
+                checkpoint(&mut connection).await?;
+                let _writer = writer.lock().await;
+                checkpoint(&mut connection).await
+            };
+            if let Err(error) = moved.await {
+                tracing::warn!(%error, "the write-ahead log could not be moved into the database");
+            }
+        });
     }
 
     pub async fn prepare(&self, sql: &'static str) -> Result<(), Failure> {
@@ -286,6 +291,7 @@ impl Sqlite {
     pub async fn close(&self) {
         if let Some(readers) = &self.readers {
             readers.pool.close().await;
+            let _none_runs = readers.checkpoints.lock().await;
             // Leaves a database that is one file.
             let mut writer = self.writer().await;
             let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer.connection).await;
