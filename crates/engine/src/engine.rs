@@ -72,6 +72,7 @@ impl Engine {
     ) -> Result<Self> {
         options.validate().map_err(Error::Internal)?;
         crate::metrics::describe();
+        crate::approvals::warm()?;
         let time = Time::new(ports);
         set_clock(&time, store.as_ref()).await?;
         let draw = time.ctx().draw("replica", 0);
@@ -105,6 +106,7 @@ impl Engine {
             Box::pin(Arc::clone(&shared).sweep()),
             Box::pin(Arc::clone(&shared).renew()),
             Box::pin(Arc::clone(&shared).listen()),
+            Box::pin(Arc::clone(&shared).keep_sealing()),
         ] {
             shared.time.spawn(background);
         }

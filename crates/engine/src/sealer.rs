@@ -5,12 +5,12 @@
 //! commits, which nothing can be slipped into, so every head is a beginning of the same
 //! sequence. What has not been sealed yet is reported, not hidden.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use quarterdeck_core::merkle::{self, Frontier};
-use quarterdeck_core::{Digest, ProjectId, Timestamp};
+use quarterdeck_core::{Digest, ProjectId, Span, Timestamp};
 use quarterdeck_store::StoreError;
 use quarterdeck_store::rows::{AuditEntry, AuditPlace, AuditSeal};
 use sha2::Sha256;
@@ -19,8 +19,12 @@ use crate::auth::{Principal, Secrets};
 use crate::engine::{Engine, Shared};
 use crate::error::{Error, Result};
 
-/// Entries sealed in one go.
+/// Entries under one head more than under the one before.
 const SEALED_MAX: u32 = 10_000;
+/// Entries read at a time, and how long after them nothing is read: whoever waits for an
+/// answer meanwhile is not to notice.
+const READ_MAX: u32 = 100;
+const BREATH: Span = Span::from_millis(2);
 /// Entries looked at for who has something to seal.
 const LOOKED_AT: u32 = 10_000;
 /// Unsealed entries that are counted; more are answered as so many.
@@ -71,40 +75,66 @@ impl Secrets {
 }
 
 impl Shared {
-    /// Seals what has come since `cursor`, and moves it.
-    pub(crate) async fn seal(&self, cursor: &mut i64) -> Result<()> {
-        let new = self.store.audited_after(*cursor, LOOKED_AT).await?;
-        let projects: BTreeSet<ProjectId> = new.iter().map(|(project, _)| *project).collect();
-        for project in projects {
-            self.seal_project(project).await?;
+    /// Seals again and again, until the engine stops.
+    pub(crate) async fn keep_sealing(self: Arc<Self>) {
+        let (mut sealed, mut failing) = (0, false);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                () = self.time.sleep(self.options.seal_every) => {}
+            }
+            let result = self.seal(&mut sealed).await;
+            match (&result, failing) {
+                (Err(error), false) => tracing::warn!(%error, "sealing the audit fails; trying on"),
+                (Ok(()), true) => tracing::info!("sealing the audit works again"),
+                _ => {}
+            }
+            failing = result.is_err();
         }
-        if let Some(&(_, last)) = new.last() {
-            // The last commit may not have been read as a whole.
-            *cursor = if new.len() < LOOKED_AT as usize { last } else { last - 1 };
+    }
+
+    /// Seals what has come since `cursor`, and moves it.
+    async fn seal(&self, cursor: &mut i64) -> Result<()> {
+        let new = self.store.audited_after(*cursor, LOOKED_AT).await?;
+        for audited in &new {
+            while self.seal_some(audited.project).await? {}
+        }
+        if let Some(last) = new.iter().map(|audited| audited.newest).max() {
+            // The last commit may not have been looked at as a whole.
+            let looked_at: u64 = new.iter().map(|audited| audited.entries).sum();
+            *cursor = if looked_at < LOOKED_AT.into() { last } else { last - 1 };
         }
         Ok(())
     }
 
-    async fn seal_project(&self, project: ProjectId) -> Result<()> {
-        loop {
-            let before = self.store.audit_seal(project, ANY_SIZE).await?;
-            let (mut frontier, last) = beginning(before.as_ref())?;
-            let entries = self.store.audit_entries(project, last, SEALED_MAX).await?;
-            let Some(newest) = entries.last() else { return Ok(()) };
-            for entry in &entries {
-                frontier.push(merkle::leaf(entry_text(entry).as_bytes()));
+    /// Signs one head over what a project has; whether there may be more.
+    async fn seal_some(&self, project: ProjectId) -> Result<bool> {
+        let before = self.store.audit_seal(project, ANY_SIZE).await?;
+        let (mut frontier, mut last) = beginning(before.as_ref())?;
+        let most = frontier.size + u64::from(SEALED_MAX);
+        let (mut newest, mut more) = (None, true);
+        while more && frontier.size < most {
+            let entries = self.store.audit_entries(project, last, READ_MAX).await?;
+            more = entries.len() == READ_MAX as usize;
+            for entry in entries {
+                frontier.push(merkle::leaf(entry_text(&entry).as_bytes()));
+                last = entry.place;
+                newest = Some(entry);
             }
-            let name = name_in(newest)?;
-            let (root, at) = (frontier.root(), self.time.now());
-            let text = head_text(&name, frontier.size, &root, at);
-            let signature = self.secrets.audit_key()?.sign(text.as_bytes()).to_bytes().to_vec();
-            let (size, last, frontier) = (frontier.size, newest.place, frontier.roots);
-            let seal = AuditSeal { size, root, at, signature, last, frontier };
-            self.store.seal_audit(project, &seal).await?;
-            if entries.len() < SEALED_MAX as usize {
-                return Ok(());
+            if more {
+                self.time.sleep(BREATH).await;
             }
         }
+        let Some(newest) = newest else { return Ok(false) };
+        let name = name_in(&newest)?;
+        let (root, at) = (frontier.root(), self.time.now());
+        let text = head_text(&name, frontier.size, &root, at);
+        let signature = self.secrets.audit_key()?.sign(text.as_bytes()).to_bytes().to_vec();
+        let (size, frontier) = (frontier.size, frontier.roots);
+        let seal = AuditSeal { size, root, at, signature, last, frontier };
+        self.store.seal_audit(project, &seal).await?;
+        Ok(more)
     }
 
     /// Sealed entries from an index on.

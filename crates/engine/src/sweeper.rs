@@ -1,8 +1,8 @@
 //! Everything that hints forgot, found in the tables.
 //!
-//! Four loops a replica, all of which may run on any number of replicas at once:
+//! Loops of a replica, all of which may run on any number of replicas at once:
 //! the sweep (timers, expired sessions, leases, queues, tails), the renewal of
-//! sessions connected here, the pump, and the reading of hints.
+//! sessions connected here, and the reading of hints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,19 +39,10 @@ enum Difference {
     Unknown((SessionId, StepRef, u64)),
 }
 
-/// What the last look saw, for the next one to compare with.
-#[derive(Default)]
-struct Seen {
-    differences: BTreeSet<Difference>,
-    /// Position up to which the audit is sealed, and when it was.
-    sealed: i64,
-    sealed_at: Timestamp,
-}
-
 impl Shared {
     pub(crate) async fn sweep(self: Arc<Self>) {
         let (mut slow_at, mut kept_at) = (Timestamp::default(), Timestamp::default());
-        let (mut failing, mut seen) = (false, Seen::default());
+        let (mut failing, mut seen) = (false, BTreeSet::new());
         loop {
             let now = self.time.local();
             let slow = now.since(slow_at) >= SLOW;
@@ -94,7 +85,13 @@ impl Shared {
         }
     }
 
-    async fn sweep_once(self: &Arc<Self>, slow: bool, house: bool, seen: &mut Seen) -> Result<()> {
+    /// `seen`: the differences of the last look, for this one to compare with.
+    async fn sweep_once(
+        self: &Arc<Self>,
+        slow: bool,
+        house: bool,
+        seen: &mut BTreeSet<Difference>,
+    ) -> Result<()> {
         self.fire_timers().await?;
         let expired = self.store.expire_sessions(LOOK_MAX).await?;
         for &session in &expired {
@@ -106,7 +103,7 @@ impl Shared {
                 self.take_back(lease.session, [lease.step]);
             }
         }
-        self.reconcile(&mut seen.differences).await?;
+        self.reconcile(seen).await?;
         self.sweep_approvals(slow, LOOK_MAX).await?;
         if slow {
             self.catch_up_waits().await?;
@@ -121,13 +118,7 @@ impl Shared {
             self.store.forget_requests(before(self.options.requests_kept), FORGET_MAX).await?;
             self.store.forget_sessions(before(self.options.sessions_kept), FORGET_MAX).await?;
         }
-        // Last: what is not sealed is reported as such, and holds up nothing else.
-        let now = self.time.local();
-        if now.since(seen.sealed_at) < self.options.seal_every {
-            return Ok(());
-        }
-        seen.sealed_at = now;
-        self.seal(&mut seen.sealed).await
+        Ok(())
     }
 
     /// Ticks the tasks whose timer is due, and remembers when the next one is.

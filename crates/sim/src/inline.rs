@@ -17,8 +17,8 @@ use quarterdeck_core::{
 };
 use quarterdeck_store::port::Result;
 use quarterdeck_store::rows::{
-    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
-    Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
+    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, Audited, EventRow, LeaseRow, ProjectRow, QueueKey,
+    ReadyKey, Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
 };
 use quarterdeck_store::{
     Approvals, AuditLog, Catalog, Commit, Dispatch, Followed, Log, Outcome, RequestKey, RequestRecord,
@@ -291,7 +291,7 @@ impl Approvals for Inline {
 
 #[async_trait]
 impl AuditLog for Inline {
-    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<(ProjectId, i64)>> {
+    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<Audited>> {
         finish(self.store.audited_after(position, limit))
     }
 

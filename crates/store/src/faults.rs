@@ -20,8 +20,8 @@ use crate::commit::{Commit, Outcome, RequestKey, RequestRecord};
 use crate::error::StoreError;
 use crate::port::{Approvals, AuditLog, Catalog, Dispatch, Followed, Log, Result, Sessions, Webhooks};
 use crate::rows::{
-    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
-    Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
+    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, Audited, EventRow, LeaseRow, ProjectRow, QueueKey,
+    ReadyKey, Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
 };
 
 /// What happens to one call. A call that reads has no effect to be in doubt of:
@@ -311,7 +311,7 @@ impl<S: Approvals, P: FaultPlan> Approvals for Faulty<S, P> {
 
 #[async_trait]
 impl<S: AuditLog, P: FaultPlan> AuditLog for Faulty<S, P> {
-    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<(ProjectId, i64)>> {
+    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<Audited>> {
         self.read("audited_after", self.inner.audited_after(position, limit)).await
     }
 

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::commit::{Commit, Outcome, RequestKey, RequestRecord};
 use crate::error::StoreError;
 use crate::rows::{
-    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, EventRow, LeaseRow, ProjectRow, QueueKey, ReadyKey,
-    Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
+    ApprovalFilter, AuditEntry, AuditPlace, AuditSeal, Audited, EventRow, LeaseRow, ProjectRow, QueueKey,
+    ReadyKey, Renewed, SessionRow, StepRef, TaskFilter, TaskRow, WebhookRow,
 };
 
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -123,8 +123,8 @@ pub trait Approvals: Send + Sync {
 /// The audit as it is read and sealed. Entries are written by commits.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
-    /// Projects with entries after a position, and where; in commit order.
-    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<(ProjectId, i64)>>;
+    /// Projects with entries among the first `limit` after a position.
+    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<Audited>>;
 
     /// Entries of a project after a place, in commit order.
     async fn audit_entries(

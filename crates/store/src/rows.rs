@@ -91,6 +91,15 @@ pub struct ApprovalNow {
     pub due: Option<Timestamp>,
 }
 
+/// What there is of a project's audit among the entries that were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audited {
+    pub project: ProjectId,
+    /// Position of the newest.
+    pub newest: i64,
+    pub entries: u64,
+}
+
 /// Where an entry of the audit is: its commit, and its place within that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditPlace {

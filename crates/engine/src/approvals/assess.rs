@@ -72,6 +72,13 @@ pub(crate) fn compiled(source: &str) -> Result<Arc<Policy>> {
     Ok(compiled)
 }
 
+/// Reads the analysers' tables and compiles the shipped policy, whose examples are assessed:
+/// some 50 ms, which the first to ask would wait for otherwise.
+pub(crate) fn warm() -> Result<()> {
+    quarterdeck_risk::redact::text("");
+    compiled("").map(drop)
+}
+
 impl Shared {
     /// What the analysers and the project's policy say of an action.
     pub(crate) fn judge(&self, action: &Action, who: Who<'_>, standing: &Standing) -> Result<Judged> {

@@ -33,6 +33,7 @@ pub use people::Target;
 pub use policies::{Changed, PolicyView};
 pub use watch::{ApprovalFrame, ApprovalItem, ApprovalWatch};
 
+pub(crate) use assess::warm;
 pub(crate) use authorize::Waits;
 pub(crate) use gates::Gates;
 pub(crate) use standing::{StandingCache, guard, redeemable};

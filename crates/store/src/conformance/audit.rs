@@ -5,7 +5,7 @@ use quarterdeck_core::{ProjectId, Timestamp};
 
 use super::fixture::Fixture;
 use super::given::*;
-use crate::rows::{AuditPlace, AuditSeal, RowChange};
+use crate::rows::{AuditPlace, AuditSeal, Audited, RowChange};
 
 fn audited(project: ProjectId, body: &str) -> RowChange {
     RowChange::Audited { project, body: body.to_owned() }
@@ -28,8 +28,12 @@ pub async fn entries_come_in_commit_order_and_go_on_from_any_place(fixture: &dyn
     assert_eq!(store.count_audited(here, start, 2).await.unwrap(), 2);
     assert_eq!(store.count_audited(here, all[2].place, 9).await.unwrap(), 0);
     let after = store.audited_after(first - 1, 9).await.unwrap();
-    assert_eq!(after.iter().filter(|(project, _)| *project == here).count(), 3);
-    assert_eq!(after.last(), Some(&(here, second)));
+    let of = |project: ProjectId| after.iter().find(|found| found.project == project).copied();
+    assert_eq!(of(here), Some(Audited { project: here, newest: second, entries: 3 }));
+    assert_eq!(of(other), Some(Audited { project: other, newest: first, entries: 1 }));
+    let few = store.audited_after(first - 1, 2).await.unwrap();
+    assert!(few.iter().all(|found| found.newest == first), "{few:?}");
+    assert_eq!(few.iter().map(|found| found.entries).sum::<u64>(), 2);
     assert_eq!(store.audited_after(second, 9).await.unwrap(), []);
 }
 

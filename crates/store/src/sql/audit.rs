@@ -8,11 +8,12 @@ use super::stmt::Stmt;
 use super::store::SqlStore;
 use super::value::{Arg, Reader, stored};
 use crate::port::{AuditLog, Result};
-use crate::rows::{AuditEntry, AuditPlace, AuditSeal};
+use crate::rows::{AuditEntry, AuditPlace, AuditSeal, Audited};
 
 static UNSEALED: Stmt = Stmt::new(
     "audit.after",
-    "SELECT project, position FROM audit WHERE position > $1 ORDER BY position LIMIT $2",
+    "SELECT project, max(position) AS newest, count(*) AS entries FROM (SELECT project, position
+     FROM audit WHERE position > $1 ORDER BY position LIMIT $2) AS few GROUP BY project",
 );
 
 static ENTRIES: Stmt = Stmt::new(
@@ -65,12 +66,13 @@ fn seal(row: &Row) -> Result<AuditSeal> {
 
 #[async_trait]
 impl AuditLog for SqlStore {
-    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<(ProjectId, i64)>> {
+    async fn audited_after(&self, position: i64, limit: u32) -> Result<Vec<Audited>> {
         let rows = self.db().read(&UNSEALED, vec![Arg::Int(position), Arg::Int(limit.into())]).await?;
         rows.iter()
             .map(|row| {
                 let mut row = Reader::new(row, "audit");
-                Ok((ProjectId::from_uuid(row.uuid("project")?), row.int("position")?))
+                let project = ProjectId::from_uuid(row.uuid("project")?);
+                Ok(Audited { project, newest: row.int("newest")?, entries: row.count("entries")? })
             })
             .collect()
     }

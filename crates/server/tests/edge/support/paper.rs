@@ -194,7 +194,7 @@ impl Approvals for Paper {
 }
 #[async_trait]
 impl AuditLog for Paper {
-    async fn audited_after(&self, _position: i64, _limit: u32) -> Result<Vec<(ProjectId, i64)>> {
+    async fn audited_after(&self, _position: i64, _limit: u32) -> Result<Vec<Audited>> {
         Ok(Vec::new())
     }
 
