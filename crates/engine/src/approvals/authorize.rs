@@ -4,6 +4,7 @@
 //! lease alone, while it is held; the agent's key for its request makes it one.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quarterdeck_core::action::Action;
@@ -99,10 +100,14 @@ impl Engine {
         let since = since.map(|lease| lease.started_at).ok_or_else(stale)?;
         let id = ApprovalId::of_request(&ask.lease_token, &ask.request_key, since);
         let project = ProjectId::of(&speaking.task.project);
+        // Mostly it is asked for once, which the commit finds out without a look.
+        let again = AtomicBool::new(false);
         let changed = shared
             .change_approvals(project, None, || async {
                 let standing = shared.opened_standing(&speaking.task.project).await?;
-                if let Some(there) = shared.approval(id).await? {
+                if again.swap(true, Ordering::Relaxed)
+                    && let Some(there) = shared.approval(id).await?
+                {
                     return match there.asked.digest == ask.action.digest() {
                         true => Ok(Plan { commands: vec![(there, Say::Tick)], ..Plan::default() }),
                         false => Err(Error::RequestIdReused),
