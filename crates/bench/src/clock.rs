@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use tokio::sync::mpsc;
 
 /// Between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -15,6 +16,24 @@ pub fn now() -> Instant {
 
 pub async fn sleep_until(at: Instant) {
     tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await;
+}
+
+/// Times that come while the reader is busy.
+const MISSED_MAX: usize = 10_000;
+
+/// Each of these times as it comes, from a thread of its own: the runtime's timers are up
+/// to two milliseconds late, which would be counted as the server's.
+pub fn each(times: impl Iterator<Item = Instant> + Send + 'static) -> mpsc::Receiver<Instant> {
+    let (sender, receiver) = mpsc::channel(MISSED_MAX);
+    std::thread::spawn(move || {
+        for at in times {
+            std::thread::sleep(at.saturating_duration_since(now()));
+            if sender.blocking_send(at).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// Waits until a condition holds.

@@ -123,11 +123,11 @@ struct Rate {
 }
 
 impl Rate {
-    /// When each call is due.
-    fn due(self) -> impl Iterator<Item = Instant> {
+    /// Each call as it is due.
+    fn due(self) -> mpsc::Receiver<Instant> {
         let (from, each) = (clock::now(), Duration::from_secs(1) / self.each_second);
         let count = self.each_second * self.length.as_secs() as u32;
-        (0..count).map(move |place| from + each * place)
+        clock::each((0..count).map(move |place| from + each * place))
     }
 }
 
@@ -189,13 +189,14 @@ async fn ask_once(
 /// Calls at a steady rate; how many, and how long each took.
 async fn authorize(bed: &Bed, leases: &Arc<Vec<String>>, rate: Rate) -> Result<(u64, Histogram<u64>)> {
     let mut running = JoinSet::new();
-    for (place, due) in rate.due().enumerate() {
-        clock::sleep_until(due).await;
+    let (mut calls, mut place) = (rate.due(), 0);
+    while let Some(due) = calls.recv().await {
         let (connections, leases) = (Arc::clone(&bed.connections), Arc::clone(leases));
         running.spawn(async move {
             ask_once(connections, leases, "timed", place, place % 2 == 0).await?;
             Ok::<_, anyhow::Error>(due.elapsed())
         });
+        place += 1;
     }
     collect(running, &bed.board.problems).await
 }
@@ -252,10 +253,10 @@ async fn decide(bed: &Bed, approvals: &[pb::Approval], rate: Rate) -> Result<(u6
     let person = person(bed).await?;
     let mut deciding = JoinSet::new();
     let mut due_at = Vec::new();
-    for (place, due) in rate.due().enumerate() {
+    let mut calls = rate.due();
+    while let Some(due) = calls.recv().await {
+        let (person, approval) = (person.clone(), &approvals[due_at.len()]);
         due_at.push(due);
-        clock::sleep_until(due).await;
-        let (person, approval) = (person.clone(), &approvals[place]);
         let target = pb::DecisionTarget { approval_id: approval.id.clone(), digest: approval.digest.clone() };
         deciding.spawn(vote(person, target));
     }
