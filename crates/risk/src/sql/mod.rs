@@ -107,7 +107,9 @@ fn readings(dialect: &str, text: &str) -> Option<Vec<Vec<Statement>>> {
     let generic = parsed(&GenericDialect {}, text);
     if let Some(declared) = named(dialect) {
         let declared = parsed(declared.as_ref(), text);
-        let both = [generic, declared].into_iter().flatten().collect::<Vec<_>>();
+        let mut both = [generic, declared].into_iter().flatten().collect::<Vec<_>>();
+        // Usually they agree, and one says what there is to say.
+        both.dedup();
         return (!both.is_empty()).then_some(both);
     }
     let mut readings: Vec<_> = generic.into_iter().collect();
