@@ -18,12 +18,13 @@ pub fn effects(dialect: &str, text: &str, statements: &[Statement], base: &Base,
     let mut found = Found::default();
     let (mut own, mut prepared) = (HashSet::new(), HashSet::new());
     let calls = calls(statements);
+    let lines = Lines::of(text);
     for one in statements {
         let found_here = Found::default();
         let mut walk = Walk { dialect, base, context, found: found_here, own, prepared, calls: &calls };
         let _ = one.visit(&mut walk);
         (own, prepared) = (walk.own, walk.prepared);
-        found.extend(walk.found.at(&span(text, one)));
+        found.extend(walk.found.at(&lines.span(one)));
     }
     found
 }
@@ -120,9 +121,9 @@ impl Visitor for Walk<'_> {
                 Effect::new(EffectKind::Credential, &name, self.base.scope, Undo::Nothing, rule, why);
             self.found.push(effect.possible());
         }
-        if Table::get().accounts(&relation.to_string()) {
+        if Table::get().accounts(&name) {
             let why = "touches the table of who may log in";
-            self.push(EffectKind::Credential, &relation.to_string(), Undo::Nothing, "sql.accounts", why);
+            self.push(EffectKind::Credential, &name, Undo::Nothing, "sql.accounts", why);
         }
         ControlFlow::Continue(())
     }
@@ -198,20 +199,33 @@ impl Walk<'_> {
     }
 }
 
-/// The bytes of a statement, or the whole text where the parser keeps no place.
-fn span(text: &str, statement: &Statement) -> Range<usize> {
-    let span = statement.span();
-    let (start, end) = (offset(text, &span.start), offset(text, &span.end));
-    match (start, end) {
-        (Some(start), Some(end)) if start < end => start..end,
-        _ => 0..text.len(),
-    }
+/// Where the lines of a text begin: the parser tells places by line and column.
+struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
 }
 
-/// Lines and columns count from one, columns in characters.
-fn offset(text: &str, place: &Location) -> Option<usize> {
-    let (line, column) = (usize::try_from(place.line).ok()?, usize::try_from(place.column).ok()?);
-    let before: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
-    let within: usize = text.get(before..)?.chars().take(column.checked_sub(1)?).map(char::len_utf8).sum();
-    Some(before + within)
+impl<'t> Lines<'t> {
+    fn of(text: &'t str) -> Self {
+        let after = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(after).collect() }
+    }
+
+    /// The bytes of a statement, or the whole text where the parser keeps no place.
+    fn span(&self, statement: &Statement) -> Range<usize> {
+        let span = statement.span();
+        match (self.offset(&span.start), self.offset(&span.end)) {
+            (Some(start), Some(end)) if start < end => start..end,
+            _ => 0..self.text.len(),
+        }
+    }
+
+    /// Lines and columns count from one, columns in characters.
+    fn offset(&self, place: &Location) -> Option<usize> {
+        let (line, column) = (usize::try_from(place.line).ok()?, usize::try_from(place.column).ok()?);
+        let before = *self.starts.get(line.checked_sub(1)?)?;
+        let within: usize =
+            self.text.get(before..)?.chars().take(column.checked_sub(1)?).map(char::len_utf8).sum();
+        Some(before + within)
+    }
 }
