@@ -48,6 +48,9 @@ pub struct Names<'a> {
     /// Names outside of functions that get several values, and those that functions change.
     pub changing: HashSet<String>,
     pub shared: HashSet<String>,
+    /// What fields of the object at hand hold that get a value at one place, and which do.
+    pub fields: HashMap<String, Value>,
+    pub fixed: HashSet<String>,
     /// Names that are declared without a value and get one at one place.
     pub late: HashSet<String>,
     /// What is around what is looked at right now.
@@ -93,6 +96,8 @@ impl<'a> Names<'a> {
             frames: Vec::new(),
             changing: HashSet::new(),
             shared: HashSet::new(),
+            fields: HashMap::new(),
+            fixed: HashSet::new(),
             late: HashSet::new(),
             around: Around::default(),
             elements: HashMap::new(),
@@ -153,6 +158,7 @@ impl<'a> Names<'a> {
                     false => value.clone(),
                 }
             }
+            None if self.fields.contains_key(name) => self.fields[name].clone(),
             None => {
                 work::spend(self.stars.len() * EXPRESSION);
                 let plain = Table::get().plain(name);
@@ -248,6 +254,14 @@ impl<'a> Names<'a> {
     }
 
     fn member(&self, node: Node<'_>, deep: u8) -> Value {
+        match (self.written(node), self.fields.get(self.written(node))) {
+            (_, Some(value)) => return value.clone(),
+            // A place of its own in the grammar.
+            (place @ ("import.meta.dirname" | "import.meta.filename"), _) => {
+                return self.known(place.to_owned());
+            }
+            _ => {}
+        }
         let Some((object, name)) = grammar::member(node) else { return Value::Unknown };
         let name = self.written(name);
         match object.map(|object| self.deep(object, deep)) {
@@ -352,7 +366,22 @@ impl<'a> Names<'a> {
             }
             _ => self.deep(*part, deep),
         };
-        Value::List(children(node).iter().map(element).collect())
+        let mut elements = Vec::new();
+        for part in children(node) {
+            match spreads(part) {
+                true => elements.extend(self.spread(part, deep)),
+                false => elements.push(element(&part)),
+            }
+        }
+        Value::List(elements)
+    }
+
+    /// The elements that a list is written out for; one that is not known where the list is not.
+    fn spread(&self, node: Node<'_>, deep: u8) -> Vec<Value> {
+        match children(node).first().map_or(Value::Unknown, |inner| self.deep(*inner, deep)) {
+            Value::List(elements) => elements,
+            other => vec![other],
+        }
     }
 
     fn map(&self, node: Node<'_>, deep: u8) -> Value {
@@ -496,11 +525,17 @@ impl<'a> Names<'a> {
                 _ if kind(part) == "dictionary_splat" => {
                     named.push(("**".to_owned(), self.unary_or(part, deep)));
                 }
+                _ if spreads(part) => args.extend(self.spread(part, deep)),
                 _ => args.push(self.deep(part, deep)),
             }
         }
         (args, named)
     }
+}
+
+/// Whether a list stands for its elements here.
+fn spreads(node: Node<'_>) -> bool {
+    matches!(kind(node), "list_splat" | "spread_element" | "splat_argument" | "variadic_argument")
 }
 
 /// Without parentheses and the like.

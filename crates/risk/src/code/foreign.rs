@@ -22,6 +22,9 @@ const OWN: [&str; 10] =
 pub fn parameter(names: &Names<'_>, part: Node<'_>, name: &str, served: bool) -> Value {
     let written = names.written(part);
     let kind = field(part, &["type"]).map(|kind| names.written(kind)).unwrap_or_default();
+    if let Some(service) = spoken_to(names, kind) {
+        return service;
+    }
     match names.language {
         Language::Python if name == "tmp_path" || name == "tmpdir" => Value::Temp,
         Language::Rust if Table::get().extractor(kind) => Value::Foreign,
@@ -39,6 +42,15 @@ pub fn parameter(names: &Names<'_>, part: Node<'_>, name: &str, served: bool) ->
         Language::Python if served && !OWN.contains(&name) && !written.contains("Depends(") => Value::Foreign,
         _ => Value::Unknown,
     }
+}
+
+/// What a type of a service's library stands for: `*kubernetes.Clientset`, `&aws_sdk_s3::Client`.
+fn spoken_to(names: &Names<'_>, kind: &str) -> Option<Value> {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let head = kind.trim_start_matches(|c: char| !word(c)).split(|c| !word(c)).next()?;
+    let full = names.bound.get(head).and_then(Value::name).unwrap_or(head);
+    let service = Table::get().service(full)?;
+    Some(Value::Name(format!("{service}.?")))
 }
 
 /// Whether a decorator puts a stand-in in the cloud's place; one of that name which is

@@ -24,6 +24,7 @@ pub fn off(names: &Names<'_>, node: Node<'_>, of: (&'static str, Form)) -> Found
     if value.len() > VALUE_MAX {
         return Found::default();
     }
+    let value = value.strip_prefix("Some(").unwrap_or(value);
     // One value, or a list of them.
     let off = value.split(',').any(|value| {
         let value = value.trim_matches(['[', ']', '(', ')', ' ', '"', '\'', '`']);

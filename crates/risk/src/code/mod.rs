@@ -19,6 +19,7 @@
 
 mod act;
 mod answers;
+mod callers;
 mod evaluate;
 mod files;
 mod foreign;

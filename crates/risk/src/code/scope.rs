@@ -8,9 +8,10 @@ use std::collections::{HashMap, HashSet};
 use tree_sitter::{Node, Tree};
 
 use super::Language;
+use super::callers::Callers;
 use super::evaluate::Names;
 use super::foreign;
-use super::grammar::{Form, children, field, form, kind};
+use super::grammar::{Form, children, field, form, kind, known};
 use super::table::Table;
 use super::value::Value;
 use crate::work;
@@ -34,9 +35,18 @@ impl Names<'_> {
     /// Gives a name a value. `declares`: the statement makes a name of this function.
     pub fn bind(&mut self, name: &str, value: Value, declares: bool) {
         self.answers.get_mut().clear();
+        // What holds wherever methods are called: functions have no such names of their own.
+        if self.fixed.contains(name) && value != Value::Unknown {
+            self.fields.insert(name.to_owned(), value.clone().bounded());
+        }
         let assigns = matches!(self.language, Language::Python | Language::Ruby);
         match self.frames.last_mut() {
-            Some(frame) if !frame.open && !frame.outer.contains(name) && (declares || assigns) => {
+            // What a block gives the first value is its own.
+            Some(frame)
+                if (!frame.open || !self.bound.contains_key(name))
+                    && !frame.outer.contains(name)
+                    && (declares || assigns) =>
+            {
                 let before = self.bound.get(name).cloned();
                 frame.own.entry(name.to_owned()).or_insert(before);
                 self.bound.insert(name.to_owned(), value.bounded());
@@ -73,6 +83,10 @@ impl Names<'_> {
         let mut element = self.elements.remove(&node.id());
         for (name, part) in self.parameters(node) {
             let value = element.take().unwrap_or_else(|| foreign::parameter(self, part, &name, served));
+            let value = match (value, field(part, &["value", "right"])) {
+                (Value::Unknown, Some(default)) => self.value(default).or(Value::Unknown),
+                (value, _) => value,
+            };
             let before = self.bound.insert(name.clone(), value);
             frame.own.entry(name).or_insert(before);
         }
@@ -89,6 +103,12 @@ impl Names<'_> {
                 |function| field(function, &[if name == "method" { "property" } else { "object" }]),
             )
         };
+        // `Dir.mktmpdir do |dir|`
+        if let Some(block) = field(call, &["block"])
+            && self.value(call) == Value::Temp
+        {
+            self.elements.insert(block.id(), Value::Temp);
+        }
         let (Some(method), Some(object)) = (part("method"), part("receiver")) else { return };
         let list = field(call, &["arguments"]).and_then(|list| children(list).first().copied());
         let goes = field(call, &["block"]).or(list).filter(|node| form(*node) == Form::Function);
@@ -160,8 +180,8 @@ pub fn function(language: Language, node: Node<'_>) -> bool {
 }
 
 /// Names outside of functions that are given a value more than once, and those that
-/// functions give one.
-pub fn survey(names: &mut Names<'_>, tree: &Tree) {
+/// functions give one; who calls what.
+pub fn survey<'a, 't>(names: &mut Names<'a>, tree: &'t Tree) -> Callers<'a, 't> {
     if names.scripts() {
         // Functions of the text itself are there before anything runs.
         let own = children(tree.root_node()).into_iter().filter(|node| kind(*node) == "function_declaration");
@@ -173,6 +193,8 @@ pub fn survey(names: &mut Names<'_>, tree: &Tree) {
     let mut empty: HashSet<&str> = HashSet::new();
     // How often names get a value, wherever.
     let mut gifts: HashMap<&str, u32> = HashMap::new();
+    let mut fields: HashMap<String, u32> = HashMap::new();
+    let mut callers = Callers::default();
     let mut waiting = vec![(tree.root_node(), false)];
     let mut seen = 0;
     while let Some((node, within)) = waiting.pop() {
@@ -180,7 +202,12 @@ pub fn survey(names: &mut Names<'_>, tree: &Tree) {
         if seen > NODES_MAX || !work::spend(NODE) {
             break;
         }
-        match (kind(node), within) {
+        let of = known(node);
+        callers.note(names, node, of);
+        if let Some(name) = own_field(names, node, of.0) {
+            *fields.entry(name).or_default() += 1;
+        }
+        match (of.0, within) {
             ("global_statement" | "nonlocal_statement", _) => {
                 inside.extend(children(node).into_iter().map(|name| names.written(name)));
             }
@@ -202,7 +229,7 @@ pub fn survey(names: &mut Names<'_>, tree: &Tree) {
             }
             _ => {}
         }
-        let within = within || function(names.language, node);
+        let within = within || of.1 == Form::Function && function(names.language, node);
         waiting.extend(children(node).into_iter().map(|child| (child, within)));
     }
     let twice = counts.iter().filter(|(_, count)| **count > 1).map(|(name, _)| (*name).to_owned());
@@ -212,6 +239,25 @@ pub fn survey(names: &mut Names<'_>, tree: &Tree) {
     names.late = once.map(str::to_owned).collect();
     let shared = inside.into_iter().filter(|name| counts.contains_key(name));
     names.shared = shared.filter(|name| !names.late.contains(*name)).map(str::to_owned).collect();
+    names.fixed = fields.into_iter().filter(|(_, count)| *count == 1).map(|(name, _)| name).collect();
+    callers
+}
+
+/// The field of the object at hand that a node gives a value.
+fn own_field(names: &Names<'_>, node: Node<'_>, kind: &str) -> Option<String> {
+    if matches!(kind, "field_definition" | "public_field_definition") {
+        return field(node, &["name", "property"]).map(|name| format!("this.{}", names.written(name)));
+    }
+    let gives = matches!(
+        kind,
+        "assignment"
+            | "assignment_expression"
+            | "augmented_assignment"
+            | "augmented_assignment_expression"
+            | "operator_assignment"
+    );
+    let left = names.written(field(node, &["left"]).filter(|_| gives)?);
+    ["self.", "this.", "@"].iter().any(|own| left.starts_with(own)).then(|| left.to_owned())
 }
 
 fn gives(kind: &str) -> bool {

@@ -35,7 +35,9 @@ pub fn program(names: &Names<'_>, call: &Call<'_>) -> Option<Found> {
             if package == "sh" && !rest.contains('.') && names.language == super::Language::Python {
                 return Some(shell::argv(&words_of(&[rest.to_owned()], call), &inner(names.context)));
             }
-            if !matches!(package, "git" | "simple-git" | "simpleGit" | "pygit2") || call.receiver.is_none() {
+            if !matches!(package, "git" | "Git" | "simple-git" | "simpleGit" | "pygit2")
+                || call.receiver.is_none()
+            {
                 return None;
             }
             let method = rest.rsplit('.').next().unwrap_or(rest);

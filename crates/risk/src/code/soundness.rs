@@ -144,3 +144,90 @@ fn a_mode_comes_first_where_a_path_is_opened() {
     );
     automatic(Language::Python, &["from PIL import Image\nImage.open('in.png').show()\n"]);
 }
+
+#[test]
+fn a_function_is_read_for_what_it_is_called_with() {
+    automatic(
+        Language::Python,
+        &[
+            "import subprocess\ndef git(*args: str):\n    return subprocess.check_output(('git', *args))\ngit('log', '-1')\ngit('describe', f'{tag}..')\n",
+            "import shutil\ndef clean(path, keep=False):\n    shutil.rmtree(path)\nclean('build')\nclean(path='dist')\n",
+        ],
+    );
+    automatic(
+        Language::JavaScript,
+        &[
+            "const { execFileSync } = require('child_process'); const git = (...args) => execFileSync('git', args); git('log'); git('status', '-s');",
+        ],
+    );
+    automatic(
+        Language::Go,
+        &[
+            "package main\nfunc f() {\n\trun := func(args ...string) { exec.Command(\"git\", args...).Run() }\n\trun(\"log\", \"-1\")\n}",
+        ],
+    );
+    automatic(
+        Language::Rust,
+        &[
+            "fn git(args: &[&str]) { Command::new(\"git\").args(args).status(); }\nfn main() { git(&[\"log\", \"-1\"]); }",
+        ],
+    );
+    asked(
+        Language::Python,
+        &[
+            // One of several calls does harm.
+            "import shutil\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\nclean('/')\n",
+            "import subprocess\ndef git(*args):\n    subprocess.run(['git', *args])\ngit('log')\ngit('push', '--force')\n",
+            // What it is called with is not written out, or not there.
+            "import shutil\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\nclean(x)\n",
+            "import shutil\nx = 'build'\ndef clean(path):\n    shutil.rmtree(path)\nx = '/'\nclean(x)\n",
+            "import shutil\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\nclean(*rest)\n",
+            // Others call it as well.
+            "import shutil\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\nhandlers.append(clean)\n",
+            "import shutil\n@app.command()\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\n",
+            // It means something else within.
+            "import shutil\ndef clean(path):\n    path = '/' + path\n    shutil.rmtree(path)\nclean('etc')\n",
+        ],
+    );
+    asked(
+        Language::JavaScript,
+        &[
+            "const fs = require('fs'); export function clean(p) { fs.rmSync(p, { recursive: true }); } clean('dist');",
+            "const fs = require('fs'); const clean = ({ p }) => fs.rmSync(p, { recursive: true }); clean('dist');",
+        ],
+    );
+    asked(
+        Language::Go,
+        &[
+            "package main\nfunc Run(a, b string) { exec.Command(b, a).Run() }\nfunc main() { Run(\"-l\", \"ls\") }",
+        ],
+    );
+    asked(
+        Language::Rust,
+        &["pub fn clean(p: &str) { std::fs::remove_dir_all(p); }\nfn main() { clean(\"target/doc\"); }"],
+    );
+}
+
+#[test]
+fn a_field_is_what_it_is_given_at_one_place_alone() {
+    let class = |more: &str| {
+        format!(
+            "import shutil\nclass A:\n    def __init__(self):\n        self.out = 'build'\n    def clean(self):\n        shutil.rmtree(self.out)\n{more}"
+        )
+    };
+    automatic(Language::Python, &[&class("")]);
+    asked(Language::Python, &[&class("    def move(self, out):\n        self.out = out\n")]);
+    automatic(
+        Language::TypeScript,
+        &[
+            "import fs from 'fs'; class A { private out = 'dist'; clean() { fs.rmSync(this.out, { recursive: true }); } }",
+        ],
+    );
+    asked(
+        Language::TypeScript,
+        &[
+            "import fs from 'fs'; class A { private out = '/srv'; clean() { fs.rmSync(this.out, { recursive: true }); } }",
+            "import fs from 'fs'; class A { private out = 'dist'; set(out) { this.out = out; } clean() { fs.rmSync(this.out, { recursive: true }); } }",
+        ],
+    );
+}

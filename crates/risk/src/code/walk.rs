@@ -4,6 +4,7 @@ use tree_sitter::{Node, Tree};
 
 use super::Language;
 use super::act;
+use super::callers::{Callers, Given};
 use super::evaluate::{Around, Names};
 use super::foreign;
 use super::grammar::{self, Form, children, field, form, kind, known};
@@ -24,24 +25,25 @@ const NODE: usize = 200;
 
 /// A node to be looked at, or the end of a function.
 enum Step<'t> {
-    Look { node: Node<'t>, branch: u32, around: Around },
+    Look { node: Node<'t>, branch: u32, around: Around, given: Option<Given> },
     Leave,
 }
 
 /// What running the text does. The stack is a list, so that depth costs no stack.
 pub fn effects(language: Language, text: &str, tree: &Tree, context: &Context) -> Found {
     let mut names = Names::new(language, text, context);
-    scope::survey(&mut names, tree);
-    walked(names, tree)
+    let callers = scope::survey(&mut names, tree);
+    walked(names, tree, &callers)
 }
 
-fn walked(mut names: Names<'_>, tree: &Tree) -> Found {
+fn walked<'a, 't>(mut names: Names<'a>, tree: &'t Tree, callers: &Callers<'a, 't>) -> Found {
     let language = names.language;
     let mut found = Found::default();
-    let mut waiting = vec![Step::Look { node: tree.root_node(), branch: 0, around: names.around }];
+    let around = names.around;
+    let mut waiting = vec![Step::Look { node: tree.root_node(), branch: 0, around, given: None }];
     let mut seen = 0;
     while let Some(step) = waiting.pop() {
-        let Step::Look { node, branch, around } = step else {
+        let Step::Look { node, branch, around, given } = step else {
             names.leave();
             continue;
         };
@@ -52,7 +54,16 @@ fn walked(mut names: Names<'_>, tree: &Tree) -> Found {
         }
         let of = known(node);
         if of.1 == Form::Function && scope::function(language, node) {
+            if given.is_none()
+                && !around.served
+                && let Some(calls) = callers.given(&mut names, node)
+            {
+                let each = calls.into_iter().rev().map(Some);
+                waiting.extend(each.map(|given| Step::Look { node, branch, around, given }));
+                continue;
+            }
             names.enter(node, around.served);
+            names.bound.extend(given.into_iter().flatten());
             waiting.push(Step::Leave);
         }
         bind(&mut names, node, of.0, branch > 0);
@@ -69,8 +80,8 @@ fn walked(mut names: Names<'_>, tree: &Tree) -> Found {
             mocked,
             parent: of.0,
         };
-        let looks =
-            children(node).into_iter().rev().map(|node| Step::Look { node, branch, around: below(node) });
+        let look = |node| Step::Look { node, branch, around: below(node), given: None };
+        let looks = children(node).into_iter().rev().map(look);
         waiting.extend(looks);
     }
     found
@@ -157,7 +168,7 @@ fn expanded(names: &Names<'_>, node: Node<'_>) -> Found {
     within.bound.clone_from(&names.bound);
     within.stars.clone_from(&names.stars);
     within.around = names.around;
-    walked(within, &tree)
+    walked(within, &tree, &Callers::default())
 }
 
 /// The arguments of a call that makes them serve requests.
@@ -234,7 +245,7 @@ fn bind(names: &mut Names<'_>, node: Node<'_>, kind: &'static str, branch: bool)
                 names.bind(&name, value, true);
             }
         }
-        "for_statement" | "for_in_statement" | "range_clause" => looped(names, node),
+        "for_statement" | "for_in_statement" | "for_expression" | "range_clause" => looped(names, node),
         // What runs for each comes before the names that it uses.
         "list_comprehension" | "set_comprehension" | "dictionary_comprehension" | "generator_expression" => {
             children(node)
@@ -243,6 +254,13 @@ fn bind(names: &mut Names<'_>, node: Node<'_>, kind: &'static str, branch: bool)
                 .for_each(|part| looped(names, part));
         }
         "global_statement" | "nonlocal_statement" => names.disown(node),
+        "field_definition" | "public_field_definition" => {
+            let sides = (field(node, &["name", "property"]), field(node, &["value"]));
+            if let (Some(name), Some(value)) = sides {
+                let value = names.value(value);
+                names.bind(&format!("this.{}", names.written(name)), value, false);
+            }
+        }
         _ => {}
     }
 }
@@ -259,7 +277,7 @@ fn give(names: &mut Names<'_>, left: Node<'_>, value: Value, how: How) {
         "object_pattern" => unpack(names, left, &value, how),
         "expression_list" | "pattern_list" | "tuple_pattern" | "left_assignment_list" | "array_pattern" => {
             let each = children(left);
-            let values = match value {
+            let values = match placed(value, each.len()) {
                 // `x, err := f()`: the first is what counts.
                 Value::List(values) if values.len() == each.len() => values,
                 Value::Secret => vec![Value::Secret; each.len()],
@@ -278,6 +296,20 @@ fn give(names: &mut Names<'_>, left: Node<'_>, value: Value, how: How) {
             names.bind(&name, value, how.declares);
         }
     }
+}
+
+/// Lists of which one is taken apart: each place may hold what any of them has there.
+fn placed(value: Value, places: usize) -> Value {
+    let Value::Either(ways) = &value else { return value };
+    let lists = ways.iter().map(|way| match way {
+        Value::List(values) if values.len() == places => Some(values.clone()),
+        _ => None,
+    });
+    let Some(lists) = lists.collect::<Option<Vec<_>>>() else { return value };
+    let either = |one: Vec<Value>, other: Vec<Value>| -> Vec<Value> {
+        one.into_iter().zip(other).map(|(one, other)| one.or(other)).collect()
+    };
+    lists.into_iter().reduce(either).map_or(value, Value::List)
 }
 
 /// `const { exec, spawn: run } = require('child_process')`.
@@ -324,7 +356,8 @@ fn grow(names: &mut Names<'_>, node: Node<'_>, branch: bool) {
 
 /// Loops over a known list run with each of its values.
 fn looped(names: &mut Names<'_>, node: Node<'_>) {
-    if let (Some(left), Some(right)) = (field(node, &["left"]), field(node, &["right"])) {
+    let sides = (field(node, &["left", "pattern"]), field(node, &["right", "value"]));
+    if let (Some(left), Some(right)) = sides {
         let value = match names.value(right) {
             Value::List(values) => values.into_iter().reduce(Value::or).unwrap_or(Value::Unknown),
             Value::Secret => Value::Secret,
