@@ -150,7 +150,10 @@ impl Shared {
         let session = row.session;
         let leases = if resumed { self.leases(session).await? } else { BTreeMap::new() };
         let held = self.within_slots(leases, hello);
-        let (outbound, receiver) = mpsc::channel(self.options.outbound_max);
+        // What is said at once has room of its own: a connection that is cut for it would be
+        // made and cut for ever.
+        let at_once = 2 + held.len() + hello.held.len();
+        let (outbound, receiver) = mpsc::channel(self.options.outbound_max + at_once);
         let welcome = Down::Welcome {
             session,
             resume_token,
@@ -158,7 +161,6 @@ impl Shared {
             lease: row.lease,
             ping_interval: self.options.ping_interval(),
         };
-        // An empty channel takes the first message.
         let _ = outbound.try_send(welcome);
         let draining = row.state == SessionState::Draining;
         let slots = row.slots;

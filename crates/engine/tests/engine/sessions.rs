@@ -78,6 +78,32 @@ async fn a_reconnect_within_the_grace_keeps_its_leases_also_on_another_replica()
 }
 
 #[tokio::test]
+async fn an_agent_that_lost_more_than_its_connection_takes_at_a_time_is_told_of_all() {
+    let mut world = World::new();
+    world.options.outbound_max = 4;
+    let replica = world.replica().await;
+    let mut agent = replica.engine.open_session(&caller(), hello(20)).await.unwrap();
+    let resume_token = welcomed(&mut agent).await;
+    drop(agent);
+    let held: Vec<String> = (10..30).map(|number| format!("{number}").repeat(20)).collect();
+    let back = Hello { resume_token, held: held.clone(), ..hello(20) };
+    let mut agent = replica.engine.open_session(&caller(), back).await.unwrap();
+    let mut revoked = Vec::new();
+    until(&mut agent, "all that is lost", |down| {
+        if let Down::Revoke { token, .. } = down {
+            revoked.push(token);
+        }
+        (revoked.len() == held.len()).then_some(())
+    })
+    .await;
+    assert_eq!(revoked, held);
+    replica.engine.create_task(&caller(), "", "", plan(&[("a", &[])])).await.unwrap();
+    let step = assigned(&mut agent).await;
+    agent.sender().say(complete(&step)).await;
+    until(&mut agent, "the ack", |down| matches!(down, Down::Ack { .. }).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_repeated_word_is_acknowledged_and_a_stale_one_rejected() {
     let world = World::new();
     let replica = world.replica().await;
