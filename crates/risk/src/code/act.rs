@@ -375,7 +375,7 @@ fn packaged(module: &Value) -> bool {
 
 fn handed(names: &Names<'_>, call: &Call<'_>) -> Found {
     let known = Table::get().call(names.language, &call.name).map(|rule| rule.does);
-    if matches!(known, Some(Does::Text | Does::Looks)) {
+    if matches!(known, Some(Does::Text | Does::Looks)) || call.same().is_some() {
         return Found::default();
     }
     let dangerous = |value: &Value| {

@@ -19,6 +19,9 @@ impl Names<'_> {
         if whole_environment(call) {
             return Value::Secret;
         }
+        if let Some(function) = call.same() {
+            return function.clone();
+        }
         if call.receiver == Some(Value::Secret) && matches!(call.name.as_str(), "?.get" | "?.fetch" | "?.pop")
         {
             let variable = call.args.first().and_then(Value::text);

@@ -79,6 +79,17 @@ impl Call<'_> {
         }
     }
 
+    /// The function that `partial` answers with, where it is given nothing before its arguments.
+    pub fn same(&self) -> Option<&Value> {
+        let kept = self.named("shell").is_none() && self.named("**").is_none();
+        match self.args.as_slice() {
+            [function] if kept && matches!(self.name.as_str(), "functools.partial" | "partial") => {
+                Some(function)
+            }
+            _ => None,
+        }
+    }
+
     pub fn named(&self, name: &str) -> Option<&Value> {
         self.named.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
@@ -500,7 +511,7 @@ impl<'a> Names<'a> {
 
     fn ruby_callee(&self, node: Node<'_>, deep: u8) -> Option<(String, Option<Value>)> {
         let method = field(node, &["method"]).map(|method| self.written(method)).unwrap_or("call");
-        match field(node, &["receiver"]).map(|receiver| self.deep(receiver, deep)) {
+        match field(node, &["receiver"]).map(|receiver| self.picked(self.deep(receiver, deep))) {
             None => Some((method.to_owned(), None)),
             Some(Value::Name(object)) if object.starts_with(char::is_uppercase) || object == "binding" => {
                 Some((format!("{}.{method}", object.replace("::", ".")), Some(Value::Name(object))))

@@ -231,3 +231,31 @@ fn a_field_is_what_it_is_given_at_one_place_alone() {
         ],
     );
 }
+
+#[test]
+fn what_stands_for_a_function_is_that_function() {
+    automatic(
+        Language::Python,
+        &[
+            "import subprocess\nfrom functools import partial\ngit = partial(subprocess.check_output, text=True)\ngit(['git', 'log', '-1'])\n",
+        ],
+    );
+    asked(
+        Language::Python,
+        &[
+            "import subprocess\nfrom functools import partial\nrun = partial(subprocess.run, shell=True)\nrun('ls')\n",
+            "import subprocess\nfrom functools import partial\nrun = partial(subprocess.run, ['rm', '-rf', '/'])\nrun()\n",
+            "import subprocess\nfrom functools import partial\ngit = partial(subprocess.check_output, text=True)\ngit(['git', 'push', '--force'])\n",
+        ],
+    );
+    asked(
+        Language::JavaScript,
+        &[
+            "const F = Object.getPrototypeOf(async () => {}).constructor; app.post('/x', (req, res) => { new F('row', req.body.script)(1); });",
+        ],
+    );
+    asked(
+        Language::Go,
+        &["h := &container.HostConfig{Privileged: true}\ncli.ContainerCreate(ctx, cfg, h, nil, nil, \"x\")"],
+    );
+}

@@ -314,6 +314,9 @@ fn placed(value: Value, places: usize) -> Value {
 
 /// `const { exec, spawn: run } = require('child_process')`.
 fn unpack(names: &mut Names<'_>, pattern: Node<'_>, value: &Value, how: How) {
+    let of = |members: &[(String, Value)], key: &str| {
+        members.iter().find(|(known, _)| known == key).map_or(Value::Unknown, |(_, value)| value.clone())
+    };
     for part in children(pattern) {
         let (key, name) = match (field(part, &["key"]), field(part, &["value"])) {
             (Some(key), Some(name)) => (member_key(names, key), names.written(name)),
@@ -321,10 +324,13 @@ fn unpack(names: &mut Names<'_>, pattern: Node<'_>, value: &Value, how: How) {
         };
         let member = match value {
             Value::Name(object) => names.named_member(object, &key),
-            Value::Map(members) => members
+            Value::Map(members) => of(members, &key),
+            // Whichever of them it is.
+            Value::Either(ways) => ways
                 .iter()
-                .find(|(known, _)| *known == key)
-                .map_or(Value::Unknown, |(_, value)| value.clone()),
+                .map(|way| if let Value::Map(members) = way { of(members, &key) } else { Value::Unknown })
+                .reduce(Value::or)
+                .unwrap_or(Value::Unknown),
             Value::Secret if !Table::get().harmless(&key) => Value::Secret,
             Value::Foreign => Value::Foreign,
             _ => Value::Unknown,
