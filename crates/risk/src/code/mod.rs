@@ -4,6 +4,7 @@
 //! - [`value`]: what is known of an expression without running it
 //! - [`evaluate`]: from expressions to values, through imports and constants
 //! - [`scope`]: which variable a name stands for
+//! - [`callers`]: functions that are read for what they are called with
 //! - [`walk`]: every call in order, with what is bound before it
 //! - [`foreign`]: what whoever asks sends
 //! - [`guards`]: checks that are switched off
