@@ -89,7 +89,9 @@ impl Shared {
 /// Splits off contents that are too large for events, and those with a secret: whoever
 /// follows events learns their digest, and only who reads the task or does the step gets them.
 pub(crate) fn detached(payload: Payload, apart: &mut Vec<(Digest, Bytes)>) -> Payload {
-    let secret = matches!(&payload.body, Body::Text(text) if redact::holds_secret(text));
+    // What is large goes apart as it is: looking through it would hold up everybody.
+    let inline = payload.size() <= INLINE_MAX;
+    let secret = matches!(&payload.body, Body::Text(text) if inline && redact::holds_secret(text));
     let (payload, detached) = payload.detach(if secret { 0 } else { INLINE_MAX });
     apart.extend(detached);
     payload
