@@ -3,7 +3,7 @@
 //! Invariant: only functions that are mentioned nowhere else, and that others cannot call; only
 //! arguments that are written out, for what a name stands for by then is not known yet.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tree_sitter::Node;
 
 use super::Language;
@@ -13,6 +13,8 @@ use super::value::Value;
 
 /// Calls of one function that it is read for.
 const CALLS_MAX: usize = 8;
+/// Bytes before a function in which an `export` stands.
+const NEAR: usize = 64;
 /// Lists within lists of what is written out.
 const DEEP: u8 = 4;
 
@@ -27,13 +29,28 @@ pub struct Callers<'a, 't> {
     calls: FxHashMap<&'a str, Vec<Node<'t>>>,
     /// How often a name is written.
     mentions: FxHashMap<&'a str, usize>,
+    /// Where attributes and decorators end.
+    marks: FxHashSet<usize>,
+    /// Nothing is reached by names that are put together.
+    pub closed: bool,
 }
 
 impl<'a, 't> Callers<'a, 't> {
+    /// Whether there is a function that is called by its name.
+    pub fn any(&self) -> bool {
+        self.functions.values().any(|name| self.calls.contains_key(name))
+    }
+
     /// Takes note of a node of the text.
     pub fn note(&mut self, names: &Names<'a>, node: Node<'t>, of: (&'static str, Form)) {
         match of {
-            ("identifier", _) => *self.mentions.entry(names.written(node)).or_default() += 1,
+            ("identifier" | "shorthand_property_identifier" | "shorthand_property_identifier_pattern", _) => {
+                self.mention(names.written(node));
+            }
+            ("simple_symbol", _) => self.mention(names.written(node).trim_start_matches(':')),
+            ("decorator" | "attribute_item", _) => {
+                self.marks.insert(node.end_byte());
+            }
             ("function_definition" | "function_declaration" | "function_item" | "method", _) => {
                 self.name(names, field(node, &["name"]), Some(node));
             }
@@ -54,6 +71,10 @@ impl<'a, 't> Callers<'a, 't> {
         }
     }
 
+    fn mention(&mut self, name: &'a str) {
+        *self.mentions.entry(name).or_default() += 1;
+    }
+
     fn name(&mut self, names: &Names<'a>, name: Option<Node<'t>>, function: Option<Node<'t>>) {
         if let (Some(name), Some(function)) = (name, function)
             && form(function) == Form::Function
@@ -66,7 +87,8 @@ impl<'a, 't> Callers<'a, 't> {
     pub fn given(&self, names: &mut Names<'a>, function: Node<'t>) -> Option<Vec<Given>> {
         let name = *self.functions.get(&function.id())?;
         let calls = self.calls.get(name).filter(|calls| calls.len() <= CALLS_MAX)?;
-        if self.mentions.get(name) != Some(&(calls.len() + 1)) || offered(names, function, name) {
+        let elsewhere = self.mentions.get(name) != Some(&(calls.len() + 1));
+        if elsewhere || !self.closed || offered(names, function, name, &self.marks) {
             return None;
         }
         let parameters = parameters(names, function).filter(|parameters| !parameters.is_empty())?;
@@ -93,15 +115,13 @@ fn callee<'t>(names: &Names<'_>, call: Node<'t>) -> Option<Node<'t>> {
 }
 
 /// Whether others may call it as well.
-fn offered(names: &Names<'_>, function: Node<'_>, name: &str) -> bool {
+fn offered(names: &Names<'_>, function: Node<'_>, name: &str, marks: &FxHashSet<usize>) -> bool {
     let before = names.text.get(..function.start_byte()).unwrap_or_default();
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    let written = names.written(function);
-    let decorated =
-        before.trim_end().rsplit('\n').next().is_some_and(|line| line.trim().starts_with(['@', '#']));
-    line.contains("export")
-        || written.starts_with("pub")
-        || decorated
+    let near = before.as_bytes().get(before.len().saturating_sub(NEAR)..).unwrap_or_default();
+    let line = near.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.windows(6).any(|word| word == b"export")
+        || names.written(function).starts_with("pub")
+        || marks.contains(&before.trim_end().len())
         || names.language == Language::Go && name.starts_with(char::is_uppercase)
 }
 

@@ -81,9 +81,11 @@ impl Call<'_> {
 
     /// The function that `partial` answers with, where it is given nothing before its arguments.
     pub fn same(&self) -> Option<&Value> {
-        let kept = self.named("shell").is_none() && self.named("**").is_none();
+        const PLAIN: [&str; 7] =
+            ["text", "capture_output", "check", "stdout", "stderr", "encoding", "universal_newlines"];
+        let plain = self.named.iter().all(|(name, _)| PLAIN.contains(&name.as_str()));
         match self.args.as_slice() {
-            [function] if kept && matches!(self.name.as_str(), "functools.partial" | "partial") => {
+            [function] if plain && matches!(self.name.as_str(), "functools.partial" | "partial") => {
                 Some(function)
             }
             _ => None,
@@ -391,6 +393,8 @@ impl<'a> Names<'a> {
     fn spread(&self, node: Node<'_>, deep: u8) -> Vec<Value> {
         match children(node).first().map_or(Value::Unknown, |inner| self.deep(*inner, deep)) {
             Value::List(elements) => elements,
+            // Its letters.
+            Value::Text(_) => vec![Value::Unknown],
             other => vec![other],
         }
     }

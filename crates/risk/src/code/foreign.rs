@@ -22,7 +22,7 @@ const OWN: [&str; 10] =
 pub fn parameter(names: &Names<'_>, part: Node<'_>, name: &str, served: bool) -> Value {
     let written = names.written(part);
     let kind = field(part, &["type"]).map(|kind| names.written(kind)).unwrap_or_default();
-    if let Some(service) = spoken_to(names, kind) {
+    if let Some(service) = spoken_to(names, kind).filter(|_| !served) {
         return service;
     }
     match names.language {

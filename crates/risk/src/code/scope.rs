@@ -11,7 +11,7 @@ use super::Language;
 use super::callers::Callers;
 use super::evaluate::Names;
 use super::foreign;
-use super::grammar::{Form, children, field, form, kind, known};
+use super::grammar::{self, Form, children, field, form, kind, known};
 use super::table::Table;
 use super::value::Value;
 use crate::work;
@@ -19,6 +19,10 @@ use crate::work;
 /// Nodes that are looked at before the walk; the walk itself stops no later.
 const NODES_MAX: usize = 20_000;
 const NODE: usize = 60;
+/// Stands for fields whose names are only known when the code runs.
+const ANY_FIELD: &str = "[]";
+/// Nodes of what is given a value that are looked at.
+const TARGETS_MAX: usize = 64;
 
 /// The names of one function while it is walked.
 #[derive(Debug, Default)]
@@ -36,7 +40,8 @@ impl Names<'_> {
     pub fn bind(&mut self, name: &str, value: Value, declares: bool) {
         self.answers.get_mut().clear();
         // What holds wherever methods are called: functions have no such names of their own.
-        if self.fixed.contains(name) && value != Value::Unknown {
+        let own = ["self.", "this.", "@"].iter().find_map(|own| name.strip_prefix(own));
+        if own.is_some_and(|own| self.fixed.contains(own)) && value != Value::Unknown {
             self.fields.insert(name.to_owned(), value.clone().bounded());
         }
         let assigns = matches!(self.language, Language::Python | Language::Ruby);
@@ -193,7 +198,9 @@ pub fn survey<'a, 't>(names: &mut Names<'a>, tree: &'t Tree) -> Callers<'a, 't> 
     let mut empty: HashSet<&str> = HashSet::new();
     // How often names get a value, wherever.
     let mut gifts: HashMap<&str, u32> = HashMap::new();
+    // How often fields get one, of whatever object; of several classes nobody knows which.
     let mut fields: HashMap<String, u32> = HashMap::new();
+    let mut classes = 0_u32;
     let mut callers = Callers::default();
     let mut waiting = vec![(tree.root_node(), false)];
     let mut seen = 0;
@@ -204,9 +211,11 @@ pub fn survey<'a, 't>(names: &mut Names<'a>, tree: &'t Tree) -> Callers<'a, 't> 
         }
         let of = known(node);
         callers.note(names, node, of);
-        if let Some(name) = own_field(names, node, of.0) {
-            *fields.entry(name).or_default() += 1;
-        }
+        fields_given(names, node, of.0, &mut fields);
+        classes += u32::from(matches!(
+            of.0,
+            "class_definition" | "class_declaration" | "abstract_class_declaration" | "class"
+        ));
         match (of.0, within) {
             ("global_statement" | "nonlocal_statement", _) => {
                 inside.extend(children(node).into_iter().map(|name| names.written(name)));
@@ -239,25 +248,52 @@ pub fn survey<'a, 't>(names: &mut Names<'a>, tree: &'t Tree) -> Callers<'a, 't> 
     names.late = once.map(str::to_owned).collect();
     let shared = inside.into_iter().filter(|name| counts.contains_key(name));
     names.shared = shared.filter(|name| !names.late.contains(*name)).map(str::to_owned).collect();
-    names.fixed = fields.into_iter().filter(|(_, count)| *count == 1).map(|(name, _)| name).collect();
+    callers.closed =
+        (callers.any() || !fields.is_empty()) && !Table::get().by_name(names.language, names.text);
+    if classes <= 1 && callers.closed && !fields.contains_key(ANY_FIELD) {
+        names.fixed = fields.into_iter().filter(|(_, count)| *count == 1).map(|(name, _)| name).collect();
+    }
     callers
 }
 
-/// The field of the object at hand that a node gives a value.
-fn own_field(names: &Names<'_>, node: Node<'_>, kind: &str) -> Option<String> {
-    if matches!(kind, "field_definition" | "public_field_definition") {
-        return field(node, &["name", "property"]).map(|name| format!("this.{}", names.written(name)));
+/// Counts what fields are given values, wherever and of whatever object.
+fn fields_given(names: &Names<'_>, node: Node<'_>, kind: &str, fields: &mut HashMap<String, u32>) {
+    let target = match kind {
+        "field_definition" | "public_field_definition" => {
+            if let Some(name) = field(node, &["name", "property"]) {
+                *fields.entry(names.written(name).to_owned()).or_default() += 1;
+            }
+            None
+        }
+        "as_pattern" => field(node, &["alias"]),
+        "for_in_clause" | "for_in_statement" | "for_expression" => field(node, &["left", "pattern"]),
+        kind if gives(kind) => field(node, &["left", "name", "pattern"]),
+        _ => None,
+    };
+    let mut waiting: Vec<_> = target.into_iter().collect();
+    let mut seen = 0;
+    while let Some(part) = waiting.pop() {
+        seen += 1;
+        // `this[name] = x` may be any of them.
+        if form(part) == Form::Index && names.scripts() {
+            fields.insert(ANY_FIELD.to_owned(), 1);
+            continue;
+        }
+        let name = match grammar::member(part) {
+            Some((_, name)) => Some(name),
+            None if grammar::kind(part) == "instance_variable" => Some(part),
+            // `a.out = x` is a call to Ruby.
+            None => field(part, &["method"]),
+        };
+        match name {
+            Some(name) => {
+                let name = names.written(name).trim_start_matches('@').to_owned();
+                *fields.entry(name).or_default() += 1;
+            }
+            None if seen < TARGETS_MAX => waiting.extend(children(part)),
+            None => {}
+        }
     }
-    let gives = matches!(
-        kind,
-        "assignment"
-            | "assignment_expression"
-            | "augmented_assignment"
-            | "augmented_assignment_expression"
-            | "operator_assignment"
-    );
-    let left = names.written(field(node, &["left"]).filter(|_| gives)?);
-    ["self.", "this.", "@"].iter().any(|own| left.starts_with(own)).then(|| left.to_owned())
 }
 
 fn gives(kind: &str) -> bool {

@@ -185,6 +185,9 @@ fn a_function_is_read_for_what_it_is_called_with() {
             // Others call it as well.
             "import shutil\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\nhandlers.append(clean)\n",
             "import shutil\n@app.command()\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\n",
+            "import shutil\n@app.command(\n    name='x',\n)\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\n",
+            "import shutil\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\nglobals()['clean']('/')\n",
+            "import shutil\ndef clean(path):\n    shutil.rmtree(path)\nclean('build')\neval('cle' + \"an('/')\")\n",
             // It means something else within.
             "import shutil\ndef clean(path):\n    path = '/' + path\n    shutil.rmtree(path)\nclean('etc')\n",
         ],
@@ -193,6 +196,8 @@ fn a_function_is_read_for_what_it_is_called_with() {
         Language::JavaScript,
         &[
             "const fs = require('fs'); export function clean(p) { fs.rmSync(p, { recursive: true }); } clean('dist');",
+            "const fs = require('fs'); function clean(p) { fs.rmSync(p, { recursive: true }); } clean('dist'); globalThis['clean']('/');",
+            "const fs = require('fs'); function clean(p) { fs.rmSync(p, { recursive: true }); } clean('dist'); module.exports = { clean };",
             "const fs = require('fs'); const clean = ({ p }) => fs.rmSync(p, { recursive: true }); clean('dist');",
         ],
     );
@@ -204,7 +209,10 @@ fn a_function_is_read_for_what_it_is_called_with() {
     );
     asked(
         Language::Rust,
-        &["pub fn clean(p: &str) { std::fs::remove_dir_all(p); }\nfn main() { clean(\"target/doc\"); }"],
+        &[
+            "#[no_mangle]\nfn clean(p: &str) { std::fs::remove_dir_all(p); }\nfn main() { clean(\"target/doc\"); }",
+            "pub fn clean(p: &str) { std::fs::remove_dir_all(p); }\nfn main() { clean(\"target/doc\"); }",
+        ],
     );
 }
 
@@ -217,6 +225,30 @@ fn a_field_is_what_it_is_given_at_one_place_alone() {
     };
     automatic(Language::Python, &[&class("")]);
     asked(Language::Python, &[&class("    def move(self, out):\n        self.out = out\n")]);
+    asked(
+        Language::Python,
+        &[
+            &class("a = A()\na.out = '/'\na.clean()\n"),
+            &class("a = A()\nsetattr(a, 'out', '/')\na.clean()\n"),
+            &class("a = A()\nn, (a.out, m) = f()\na.clean()\n"),
+            &class("a = A()\nfor a.out in x:\n    a.clean()\n"),
+            &class("class B(Other):\n    def clean(self):\n        shutil.rmtree(self.out)\n"),
+        ],
+    );
+    asked(
+        Language::Ruby,
+        &[
+            "class A\n  attr_accessor :out\n  def initialize\n    @out = 'tmp/x'\n  end\n  def clean\n    FileUtils.rm_rf(@out)\n  end\nend\na = A.new\na.out = '/'\na.clean\n",
+            "def clean(p)\n  FileUtils.rm_rf(p)\nend\nclean('tmp/x')\nsend(:clean, '/')\n",
+            "def clean(p)\n  FileUtils.rm_rf(p)\nend\nclean('tmp/x')\nbefore_action :clean\n",
+        ],
+    );
+    asked(
+        Language::TypeScript,
+        &[
+            "import fs from 'fs'; class A { private out = 'dist'; set(k, v) { this[k] = v; } clean() { fs.rmSync(this.out, { recursive: true }); } }",
+        ],
+    );
     automatic(
         Language::TypeScript,
         &[

@@ -120,6 +120,7 @@ struct Written {
     foreign: Foreign,
     guards: Guards,
     aliases: HashMap<String, HashMap<String, String>>,
+    by_name: HashMap<String, HashSet<String>>,
 }
 
 /// What comes from whoever asks.
@@ -177,6 +178,7 @@ pub struct Table {
     foreign: Foreign,
     guards: Guards,
     aliases: HashMap<String, HashMap<String, String>>,
+    by_name: HashMap<String, HashSet<String>>,
 }
 
 impl Table {
@@ -196,8 +198,8 @@ impl Table {
                 known.extend(row.names.iter().map(|name| (name.clone(), rule)));
             }
         }
-        let Written { sensitive, services, foreign, guards, aliases, .. } = written;
-        Ok(Self { calls, sensitive, services, foreign, guards, aliases })
+        let Written { sensitive, services, foreign, guards, aliases, by_name, .. } = written;
+        Ok(Self { calls, sensitive, services, foreign, guards, aliases, by_name })
     }
 
     /// The rule of a full name.
@@ -285,6 +287,13 @@ impl Table {
 
     pub fn mention(&self, name: &str) -> bool {
         self.guards.mentions.contains(name)
+    }
+
+    /// Whether a text reaches functions or fields by names that it puts together.
+    pub fn by_name(&self, language: Language, text: &str) -> bool {
+        let known = self.by_name.get(family(language));
+        let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        known.is_some_and(|known| words.any(|word| known.contains(word)))
     }
 
     pub fn environment(&self, name: &str) -> bool {

@@ -56,6 +56,7 @@ fn walked<'a, 't>(mut names: Names<'a>, tree: &'t Tree, callers: &Callers<'a, 't
         if of.1 == Form::Function && scope::function(language, node) {
             if given.is_none()
                 && !around.served
+                && around.parent != "export_statement"
                 && let Some(calls) = callers.given(&mut names, node)
             {
                 let each = calls.into_iter().rev().map(Some);
