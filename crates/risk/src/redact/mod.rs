@@ -16,6 +16,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// How often it is looked again beside what was found.
+const ROUNDS: u32 = 2;
+
 /// Something to be hidden.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -32,7 +35,7 @@ pub fn text(text: &str) -> String {
 /// The text with a token for each secret; personal data stays, as where a person is named
 /// on purpose.
 pub fn secrets(text: &str) -> String {
-    replaced(text, apart(secret::marks(text)))
+    replaced(text, settled(text, |text| apart(secret::marks(text))))
 }
 
 /// The text with each secret and each piece of personal data written over, byte by byte:
@@ -63,7 +66,31 @@ fn replaced(text: &str, marks: Vec<Mark>) -> String {
 
 /// What would be hidden, in order, none over another; secrets go first.
 pub fn marks(text: &str) -> Vec<Mark> {
-    apart(secret::marks(text).into_iter().chain(personal::marks(text)))
+    settled(text, |text| apart(secret::marks(text).into_iter().chain(personal::marks(text))))
+}
+
+/// What is found, and what is only seen for what it is once its neighbour is a token: a
+/// number that another one touches is none.
+fn settled(text: &str, find: impl Fn(&str) -> Vec<Mark>) -> Vec<Mark> {
+    let mut marks = find(text);
+    let mut left = text.as_bytes().to_vec();
+    for _ in 0..ROUNDS {
+        if marks.is_empty() {
+            break;
+        }
+        for range in marks.iter().map(|mark| mark.range.clone()) {
+            if let Some(hidden) = left.get_mut(range) {
+                hidden.fill(b']');
+                hidden.first_mut().into_iter().for_each(|first| *first = b'[');
+            }
+        }
+        let more = std::str::from_utf8(&left).map(&find).unwrap_or_default();
+        if more.is_empty() {
+            break;
+        }
+        marks = apart(marks.into_iter().chain(more));
+    }
+    marks
 }
 
 fn apart(found: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
