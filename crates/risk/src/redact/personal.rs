@@ -45,13 +45,14 @@ pub fn marks(text: &str) -> Vec<Mark> {
     let kept = kept(text);
     let mut marks = Vec::new();
     for (kind, regex) in shapes() {
-        let mut at = 0;
+        let (mut at, mut free) = (0, 0);
         while let Some(found) = regex.find_at(text, at) {
             let range = found.range();
             // Those kept lie in order, none over another.
             let next = kept.partition_point(|kept| kept.end <= range.start);
             let spared = kept.get(next).is_some_and(|kept| kept.start < range.end) && *kind != "email";
-            let held = held(text, &range, kind).filter(|_| !spared);
+            let held = held(text, &range, kind, free).filter(|_| !spared);
+            free = held.as_ref().map_or(free, |held| held.end);
             at = held.as_ref().map_or_else(|| behind(text, &range, kind), |held| held.end);
             marks.extend(held.map(|range| Mark { range, kind: Cow::Borrowed(kind) }));
         }
@@ -59,9 +60,9 @@ pub fn marks(text: &str) -> Vec<Mark> {
     marks
 }
 
-/// What of a candidate is of its kind.
-fn held(text: &str, range: &Range<usize>, kind: &str) -> Option<Range<usize>> {
-    if !alone(text, range, kind) {
+/// What of a candidate is of its kind. `free`: where the one before ended.
+fn held(text: &str, range: &Range<usize>, kind: &str, free: usize) -> Option<Range<usize>> {
+    if !alone(text, range, kind, free) {
         return None;
     }
     match text.get(range.clone()).is_some_and(|part| holds(kind, part)) {
@@ -93,8 +94,9 @@ fn shortened(text: &str, range: &Range<usize>) -> Option<Range<usize>> {
 }
 
 /// Whether nothing before or after makes a part of something else of it.
-fn alone(text: &str, range: &Range<usize>, kind: &str) -> bool {
+fn alone(text: &str, range: &Range<usize>, kind: &str, free: usize) -> bool {
     let before = text.get(..range.start).and_then(|text| text.chars().next_back());
+    let before = before.filter(|_| range.start > free);
     let mut rest = text.get(range.end..).unwrap_or_default().chars();
     let (after, next) = (rest.next(), rest.next());
     let joined = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
