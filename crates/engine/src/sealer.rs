@@ -98,7 +98,11 @@ impl Shared {
     async fn seal(&self, cursor: &mut i64) -> Result<()> {
         let new = self.store.audited_after(*cursor, LOOKED_AT).await?;
         for audited in &new {
-            while self.seal_some(audited.project).await? {}
+            while self.seal_some(audited.project).await? {
+                if self.stopping.is_cancelled() {
+                    return Ok(());
+                }
+            }
         }
         if let Some(last) = new.iter().map(|audited| audited.newest).max() {
             // The last commit may not have been looked at as a whole.

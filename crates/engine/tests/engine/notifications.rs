@@ -12,8 +12,10 @@ use quarterdeck_core::webhook::Notice;
 use quarterdeck_engine::notifications::{Address, AllowList, Courier, NewWebhook, Parcel, WebhookView};
 use quarterdeck_engine::{Engine, Error};
 use quarterdeck_store::faults::Fault;
+use tokio::sync::Notify;
 
 use crate::approvals::{HARMLESS, RISKY, approve, approver, decide, gated, pending, script};
+
 use crate::world::*;
 
 const URL: &str = "https://hooks.example/in?token=of-the-receiver";
@@ -26,6 +28,8 @@ struct Desk {
     /// Tries at the moment, and most at a time.
     busy: AtomicUsize,
     busiest: AtomicUsize,
+    /// One more try was made.
+    tried: Notify,
     slow: bool,
 }
 
@@ -38,6 +42,7 @@ impl Courier for Desk {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         self.tries.lock().unwrap().push(parcel.clone());
+        self.tried.notify_one();
         self.busy.fetch_sub(1, Ordering::SeqCst);
         match self.failures.lock().unwrap().pop_front() {
             Some(why) => Err(why),
@@ -66,7 +71,7 @@ impl Desk {
                 if tries.len() >= times {
                     return tries;
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                self.tried.notified().await;
             }
         })
         .await
